@@ -1,0 +1,1 @@
+"""Route lifecycle and traffic control, free of any web framework."""

@@ -1,0 +1,1 @@
+"""Where state and the audit log are stored."""

@@ -1,0 +1,284 @@
+"""What a backend is: six methods to write, and what the engine makes of them.
+
+``ShieldBackend`` is the class to subclass for a store of one's own: its six abstract methods
+suffice. Our own backends override ``load``, ``commit``, ``watch`` and ``read_audit``, which are
+atomic there, and get the six methods from ``RevisionedBackend``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeVar
+from uuid import uuid4
+
+from shield_core import audit
+from shield_core.audit import AuditQuery
+from shield_core.exceptions import ConflictError
+from shield_core.keys import Scope, is_route_key
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
+
+Result = TypeVar("Result")
+
+
+class ShieldBackend(ABC):
+    """A store of route states and of the audit log.
+
+    Flags tell what a store can do: ``atomic`` (a commit happens as a whole),
+    ``shared_across_processes`` and ``durable`` (survives the process).
+    """
+
+    atomic: ClassVar[bool] = False
+    shared_across_processes: ClassVar[bool] = True
+    durable: ClassVar[bool] = True
+
+    #: Seconds between two looks at the store, where it cannot tell of changes by itself.
+    refresh_interval: float = 1.0
+
+    # -- the six methods of a custom backend -------------------------------------------------
+
+    @abstractmethod
+    async def get_state(self, path: str) -> RouteState:
+        """Return the state of one route. Raises KeyError when there is none."""
+
+    @abstractmethod
+    async def set_state(self, path: str, state: RouteState) -> None:
+        """Store the state of one route."""
+
+    @abstractmethod
+    async def delete_state(self, path: str) -> None:
+        """Forget the state of one route; one that is not there is no error."""
+
+    @abstractmethod
+    async def list_states(self) -> list[RouteState]:
+        """Return all states."""
+
+    @abstractmethod
+    async def write_audit(self, entry: AuditEntry) -> None:
+        """Append one entry to the audit log."""
+
+    @abstractmethod
+    async def get_audit_log(self, path: str | None = None, limit: int = 100) -> list[AuditEntry]:
+        """Return entries, of one route or of all, newest first."""
+
+    # -- hooks ------------------------------------------------------------------------------
+
+    async def startup(self) -> None:
+        """Open connections."""
+
+    async def shutdown(self) -> None:
+        """Close connections."""
+
+    # -- what the engine calls; made of the six methods unless overridden ----------------------
+
+    async def load(self) -> Snapshot:
+        """Return the whole state."""
+        memory = self._memory
+        states = await self.list_states()
+        objects = {state.path: _decoded(state) for state in states}
+        newest = max((found.revision for found in objects.values()), default=0)
+        memory.snapshot = Snapshot(memory.epoch, max(newest, memory.snapshot.revision), objects)
+        return memory.snapshot
+
+    async def commit(self, commit: Commit) -> Changes:
+        """Write ``commit`` and return it with the revision it got.
+
+        Raises ConflictError when an object is not at its expected revision. Made of six methods
+        this is not atomic: another process may write in between.
+        """
+        async with self._memory.lock:
+            for key, expected in commit.expect.items():
+                actual = await self._revision_of(key)
+                if actual != expected:
+                    raise ConflictError(Scope.of(key).label, expected, actual)
+            snapshot = await self.load()
+            changes = stamped(commit, Cursor(snapshot.epoch, snapshot.revision + 1), "")
+            for key, value in changes.writes:
+                if value is None:
+                    await self.delete_state(key)
+                else:
+                    await self.set_state(key, encoded(key, value))
+            for entry in changes.audit:
+                await self.write_audit(entry)
+            self._memory.snapshot = snapshot.apply(changes, advance=True)
+            return changes
+
+    async def watch(self, since: Cursor, timeout: float = 0.0) -> Changes:
+        """Return what changed after ``since``; wait up to ``timeout`` seconds for something.
+
+        The answer may be empty. ``Changes.reset`` says: load again.
+        """
+        if timeout:
+            await asyncio.sleep(min(timeout, self.refresh_interval))
+        before = self._memory.snapshot
+        if since != before.cursor:
+            return Changes(since, reset=True)
+        after = await self.load()
+        writes = [
+            Write(key, value) for key, value in after.objects.items() if before.objects.get(key) != value
+        ]
+        writes += [Write(key, None) for key in before.objects if key not in after.objects]
+        if writes and after.revision == before.revision:
+            after = Snapshot(after.epoch, before.revision + 1, after.objects)
+            self._memory.snapshot = after
+        return Changes(after.cursor, tuple(writes))
+
+    async def read_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """Return the entries that ``query`` selects, newest first."""
+        return query.select(await self.get_audit_log(query.path, 1_000_000))
+
+    def after_commit(self, publish: Callable[[], None]) -> None:
+        """Call ``publish`` once the last commit is certain; at once, outside a transaction."""
+        publish()
+
+    async def _revision_of(self, key: str) -> int:
+        with contextlib.suppress(KeyError):
+            return _decoded(await self.get_state(key)).revision
+        return 0
+
+    @property
+    def _memory(self) -> _SeenState:
+        """What a six-method backend was last seen to hold; made when first needed."""
+        memory: _SeenState | None = self.__dict__.get("_seen_state")
+        if memory is None:
+            memory = self.__dict__["_seen_state"] = _SeenState()
+        return memory
+
+
+class _SeenState:
+    def __init__(self) -> None:
+        self.epoch = uuid4().hex[:12]
+        self.snapshot = Snapshot(self.epoch)
+        self.lock = asyncio.Lock()
+
+
+class RevisionedBackend(ShieldBackend):
+    """A backend that overrides ``load``, ``commit``, ``watch`` and ``read_audit``, and so has the six."""
+
+    atomic = True
+
+    async def get_state(self, path: str) -> RouteState:
+        found = (await self.load()).objects[path]
+        return encoded(path, found)
+
+    async def set_state(self, path: str, state: RouteState) -> None:
+        await self.commit(Commit((Write(path, _decoded(state)),)))
+
+    async def delete_state(self, path: str) -> None:
+        await self.commit(Commit((Write(path, None),)))
+
+    async def list_states(self) -> list[RouteState]:
+        return list((await self.load()).routes.values())
+
+    async def write_audit(self, entry: AuditEntry) -> None:
+        await self.commit(Commit(audit=(entry,)))
+
+    async def get_audit_log(self, path: str | None = None, limit: int = 100) -> list[AuditEntry]:
+        return await self.read_audit(AuditQuery(path=path, limit=limit))
+
+
+class SyncNativeBackend(RevisionedBackend):
+    """A backend whose store is synchronous by nature: plain functions, and their async form.
+
+    The engine calls the plain ones from synchronous code, in the caller's own thread and
+    transaction, and reaches them through ``hop`` from coroutines.
+    """
+
+    #: Whether the plain functions return at once, so that coroutines and first requests may call them.
+    immediate: ClassVar[bool] = False
+
+    @abstractmethod
+    def load_sync(self) -> Snapshot: ...
+
+    @abstractmethod
+    def commit_sync(self, commit: Commit) -> Changes: ...
+
+    @abstractmethod
+    def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes: ...
+
+    @abstractmethod
+    def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]: ...
+
+    def close_sync(self) -> None:
+        """Close what the calling thread opened."""
+
+    def wake(self) -> None:
+        """End a wait in ``watch_sync`` early."""
+
+    async def hop(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Run a plain function for a coroutine."""
+        return await asyncio.to_thread(function, *args)
+
+    async def load(self) -> Snapshot:
+        return await self.hop(self.load_sync)
+
+    async def commit(self, commit: Commit) -> Changes:
+        return await self.hop(self.commit_sync, commit)
+
+    async def watch(self, since: Cursor, timeout: float = 0.0) -> Changes:
+        return await self.hop(self.watch_sync, since, timeout)
+
+    async def read_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        return await self.hop(self.read_audit_sync, query)
+
+
+def stamped(commit: Commit, cursor: Cursor, previous_hash: str) -> Changes:
+    """Return what ``commit`` becomes at ``cursor``: objects with their revision, sealed audit entries."""
+    writes = tuple(
+        Write(key, value.model_copy(update={"revision": cursor.revision}) if value is not None else None)
+        for key, value in commit.writes
+    )
+    return Changes(cursor, writes, audit.seal(commit.audit, cursor.revision, previous_hash))
+
+
+def check_expectations(commit: Commit, revision_of: Callable[[str], int]) -> None:
+    """Raise ConflictError for the first object that is not at the revision the planner saw."""
+    for key, expected in commit.expect.items():
+        actual = revision_of(key)
+        if actual != expected:
+            raise ConflictError(Scope.of(key).label, expected, actual)
+
+
+def encoded(key: str, value: StoredObject) -> RouteState:
+    """Return ``value`` as a route state: maintenance travels as JSON in the reason."""
+    if isinstance(value, RouteState):
+        return value
+    return RouteState.model_construct(
+        path=key, reason=value.model_dump_json(), origin="operator", revision=value.revision
+    )
+
+
+def _decoded(state: RouteState) -> StoredObject:
+    if is_route_key(state.path):
+        return state
+    return GlobalMaintenanceConfig.model_validate_json(state.reason)
+
+
+class RecentChanges:
+    """The last changes of a store, for those who follow it from a cursor."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._changes: list[Changes] = []
+
+    def append(self, changes: Changes) -> None:
+        self._changes.append(changes)
+        del self._changes[: -self._limit]
+
+    def after(self, since: Cursor, current: Cursor) -> Changes:
+        """Return everything after ``since`` as one batch, or a reset when it is not known any more."""
+        if since == current:
+            return Changes(current)
+        known = since.epoch == current.epoch and since.revision < current.revision
+        missed = [one for one in self._changes if one.cursor.revision > since.revision]
+        if not known or len(missed) != current.revision - since.revision:
+            return Changes(current, reset=True)
+        return merged(missed, current)
+
+
+def merged(batches: Iterable[Changes], cursor: Cursor) -> Changes:
+    writes = tuple(write for one in batches for write in one.writes)
+    return Changes(cursor, writes)

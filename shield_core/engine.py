@@ -1,0 +1,474 @@
+"""The engine: the one write path, and the door to the read path.
+
+Every mutation is a command that ``plan`` turns into a commit; a short loop commits it and plans
+again after a conflict. The loop is written once, as a coroutine over a port: ``engine.sync``
+(``shield_core.sync``, generated from this file) runs the same coroutine without a loop.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from shield_core import plan
+from shield_core.audit import AuditQuery
+from shield_core.backends.base import ShieldBackend
+from shield_core.backends.memory import MemoryBackend
+from shield_core.declarations import Declaration
+from shield_core.exceptions import (
+    AmbiguousRouteError,
+    BackendError,
+    ConflictError,
+    InvalidInputError,
+    RouteNotFoundException,
+)
+from shield_core.keys import EVERYTHING, RouteKey, Scope, check_service
+from shield_core.models import (
+    AuditEntry,
+    GlobalMaintenanceConfig,
+    MaintenanceWindow,
+    RateLimitResult,
+    RouteState,
+    RouteStatus,
+)
+from shield_core.plan import Authorship
+from shield_core.ports import AwaitingPort, HomeLoop, PlainPort, Port, drive
+from shield_core.replica import Listener, NoStore, Replica, Status
+from shield_core.ruleset import Decision, Ruleset, Trace
+from shield_core.snapshot import Changes, Commit, Snapshot
+
+if TYPE_CHECKING:
+    from shield_core.sync import SyncEngine
+
+_ATTEMPTS = 100
+
+
+class ShieldEngine:
+    """Everything an operator or an application asks of Shield.
+
+    ``current_env`` None means that the environment was forgotten: no gate matches then.
+    ``service`` is this process's own service, if it has a name. ``resolver`` turns what a person
+    wrote (a view name, a real URL) into keys. ``threads`` False keeps the replica's thread away,
+    for tests. Times are in seconds.
+    """
+
+    def __init__(
+        self,
+        backend: ShieldBackend | None = None,
+        current_env: str | None = "dev",
+        *,
+        service: str | None = None,
+        release: str = "",
+        refresh_interval: float = 1.0,
+        init_timeout: float = 2.0,
+        no_store: NoStore = "decorators",
+        resolver: Callable[[str], Iterable[str]] | None = None,
+        threads: bool = True,
+    ) -> None:
+        self.backend = backend if backend is not None else MemoryBackend()
+        self.current_env = current_env
+        self.service = check_service(service) if service else None
+        self.release = release
+        self._resolver = resolver
+        self._home = HomeLoop(self.backend)
+        self._port: Port = AwaitingPort(self.backend, self._home)
+        plain = PlainPort(self.backend, self._home)
+        self.backend.refresh_interval = refresh_interval
+        self._plain = copy.copy(self)
+        self._plain._port = plain
+        self.replica = self._plain.replica = Replica(
+            self.backend,
+            plain,
+            service=self.service,
+            env=current_env,
+            refresh_interval=refresh_interval,
+            init_timeout=init_timeout,
+            no_store=no_store,
+            threads=threads,
+            run=lambda command: drive(self._plain._run(command)),
+            register=lambda: drive(self._plain._register_declared()),
+        )
+
+    @cached_property
+    def sync(self) -> SyncEngine:
+        """The same operations for synchronous code."""
+        from shield_core.sync import SyncEngine
+
+        return SyncEngine(self._plain)
+
+    # -- life cycle -------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the backend up, follow it, and await the first load."""
+        if not _is_plain(self._port):
+            await self._home.adopt_running_loop()
+            await self.replica.ready_async()
+        else:
+            self.replica.ready()
+
+    async def stop(self) -> None:
+        """Stop following and shut the backend down; the last rules stay in force until then."""
+        self.replica.stop()
+        if _is_plain(self._port):
+            self._home.leave_sync()
+        else:
+            await self._home.leave()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def status(self) -> Status:
+        """Return how fresh this process's rules are."""
+        return self.replica.status()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call ``listener(snapshot, changes)`` in this process after every change it applies."""
+        self.replica.subscribe(listener)
+
+    # -- read path --------------------------------------------------------------------------
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """The rules in force; a cold process loads them first, at most ``init_timeout`` seconds."""
+        return self.replica.ruleset or self.replica.ready()
+
+    def decide(
+        self, method: str, path: str, *, at: datetime | None = None, trace: Trace | None = None
+    ) -> Decision:
+        """Decide on a request to the route template ``path``, without I/O once rules are loaded."""
+        return self.ruleset.decide(method, path, at=at, trace=trace)
+
+    async def check(
+        self, path: str, method: str | None = None, context: Mapping[str, Any] | None = None
+    ) -> RateLimitResult | None:
+        """Raise the exception of the layer that blocks ``path`` (a key or a template), if any."""
+        key = RouteKey.parse(path)
+        decision = self.decide(method or key.method or "GET", key.path)
+        if not decision.allowed:
+            raise decision.exception()
+        return None
+
+    # -- declarations -----------------------------------------------------------------------
+
+    def declare(self, declarations: Iterable[Declaration]) -> None:
+        """Put what the code declares in force in this process; it is registered later."""
+        self.replica.declare(declarations)
+
+    async def register(self, path: str, meta: Mapping[str, Any]) -> None:
+        """Declare one route (``meta`` as in ``__shield_meta__``) and store it for operators."""
+        await self.register_batch([(path, meta)])
+
+    async def register_batch(self, routes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Declare and store many routes in one commit, none when nothing is new."""
+        self.declare(Declaration.from_meta(RouteKey.parse(path), meta) for path, meta in routes)
+        await self._register_declared()
+
+    async def route_exists(self, key: str) -> bool:
+        """Return whether exactly this key is registered."""
+        snapshot = await self._fresh()
+        return snapshot.route(str(RouteKey.parse(key, service=self.service))) is not None
+
+    # -- routes -----------------------------------------------------------------------------
+
+    async def get_state(self, path: str) -> RouteState:
+        """Return a route's stored state. Raises RouteNotFoundException or AmbiguousRouteError."""
+        snapshot = await self._fresh()
+        target = self._target(path)
+        try:
+            key = plan.resolve(snapshot, target, self.service)
+        except RouteNotFoundException:
+            await self._register_declared(target)
+            snapshot = await self._fresh()
+            key = plan.resolve(snapshot, target, self.service)
+        return snapshot.routes.get(key) or snapshot.routes[str(RouteKey.parse(key)._replace(method=None))]
+
+    async def list_states(self, service: str | None = None) -> list[RouteState]:
+        """Return all routes, of one service or of all, in the order of their keys."""
+        await self._register_declared()
+        routes = (await self._fresh()).routes
+        return [routes[key] for key in sorted(routes) if service in (None, routes[key].service)]
+
+    async def list_services(self) -> list[str]:
+        """Return the names of the services that have routes or maintenance of their own."""
+        snapshot = await self._fresh()
+        scopes = (Scope.of(key) for key in snapshot.objects)
+        named = {scope.name for scope in scopes if scope.kind == "service"}
+        return sorted(named | {state.service for state in snapshot.routes.values() if state.service})
+
+    async def enable(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState:
+        """Lift maintenance and disabled; an environment gate and a future window stay."""
+        return await self._route(plan.Enable, path, by, reason=reason)
+
+    async def disable(
+        self, path: str, reason: str = "", until: datetime | None = None, **by: Unpack[Authorship]
+    ) -> RouteState:
+        """Answer 503, for good or until a time (aware)."""
+        return await self._route(plan.Disable, path, by, reason=reason, until=until)
+
+    async def set_maintenance(
+        self,
+        path: str,
+        reason: str = "",
+        window: MaintenanceWindow | None = None,
+        read_only: bool = False,
+        until: datetime | None = None,
+        **by: Unpack[Authorship],
+    ) -> RouteState:
+        """Answer 503 with a reason: for good, until a time, or in a window."""
+        return await self._route(
+            plan.SetMaintenance, path, by, reason=reason, window=window, until=until, read_only=read_only
+        )
+
+    async def set_env_only(
+        self, path: str, envs: Sequence[str], reason: str = "", **by: Unpack[Authorship]
+    ) -> RouteState:
+        """Gate the route to ``envs``; an empty list lifts the gate."""
+        return await self._route(plan.SetEnvironments, path, by, reason=reason, envs=tuple(envs))
+
+    async def schedule_maintenance(
+        self, path: str, window: MaintenanceWindow, reason: str = "", **by: Unpack[Authorship]
+    ) -> RouteState:
+        """Set the route's window, in place of the one it has."""
+        return await self._route(plan.Schedule, path, by, reason=reason, window=window)
+
+    async def cancel_schedule(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState:
+        """Take the route's window away, a running one too."""
+        return await self._route(plan.CancelSchedule, path, by, reason=reason)
+
+    async def clear_override(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState:
+        """Go back to what the code says."""
+        return await self._route(plan.ClearOverride, path, by, reason=reason)
+
+    async def set_route(
+        self,
+        path: str,
+        status: RouteStatus,
+        reason: str = "",
+        window: MaintenanceWindow | None = None,
+        envs: Sequence[str] = (),
+        read_only: bool = False,
+        **by: Unpack[Authorship],
+    ) -> RouteState:
+        """Set a route's status, window and gate in one commit, as a form does."""
+        return await self._route(
+            plan.SetRoute,
+            path,
+            by,
+            reason=reason,
+            status=status,
+            window=window,
+            envs=tuple(envs),
+            read_only=read_only,
+        )
+
+    # -- maintenance of everything and of a service -------------------------------------------
+
+    async def get_maintenance(self, scope: Scope) -> GlobalMaintenanceConfig:
+        """Return the maintenance of a scope: everything or a service."""
+        return (await self._fresh()).maintenance(scope)
+
+    async def enable_maintenance(
+        self,
+        scope: Scope,
+        reason: str = "",
+        exempt_paths: Sequence[str] | None = None,
+        include_force_active: bool = False,
+        read_only: bool = False,
+        window: MaintenanceWindow | None = None,
+        **by: Unpack[Authorship],
+    ) -> GlobalMaintenanceConfig:
+        """Put a scope into maintenance, at once or in a window; exempt paths None keeps them."""
+        command = plan.EnableScopeMaintenance(
+            by=by,
+            scope=scope,
+            reason=reason,
+            exempt_paths=exempt_paths,
+            include_force_active=include_force_active,
+            read_only=read_only,
+            window=window,
+        )
+        return await self._scope(command)
+
+    async def disable_maintenance(
+        self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        """End the maintenance of a scope; a future window stays."""
+        return await self._scope(plan.DisableScopeMaintenance(by=by, scope=scope, reason=reason))
+
+    async def set_exempt_paths(
+        self, scope: Scope, paths: Sequence[str], reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        """Replace a scope's exempt paths, without switching its maintenance on or off."""
+        return await self._scope(plan.SetExemptPaths(by=by, scope=scope, reason=reason, exempt_paths=paths))
+
+    async def get_global_maintenance(self) -> GlobalMaintenanceConfig:
+        return await self.get_maintenance(EVERYTHING)
+
+    async def enable_global_maintenance(
+        self,
+        reason: str = "",
+        exempt_paths: Sequence[str] | None = None,
+        include_force_active: bool = False,
+        read_only: bool = False,
+        window: MaintenanceWindow | None = None,
+        **by: Unpack[Authorship],
+    ) -> GlobalMaintenanceConfig:
+        return await self.enable_maintenance(
+            EVERYTHING, reason, exempt_paths, include_force_active, read_only, window, **by
+        )
+
+    async def disable_global_maintenance(
+        self, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        return await self.disable_maintenance(EVERYTHING, reason, **by)
+
+    async def set_global_exempt_paths(
+        self, paths: Sequence[str], reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        return await self.set_exempt_paths(EVERYTHING, paths, reason, **by)
+
+    async def get_service_maintenance(self, service: str) -> GlobalMaintenanceConfig:
+        return await self.get_maintenance(Scope.service(service))
+
+    async def enable_service_maintenance(
+        self,
+        service: str,
+        reason: str = "",
+        exempt_paths: Sequence[str] | None = None,
+        include_force_active: bool = False,
+        read_only: bool = False,
+        window: MaintenanceWindow | None = None,
+        **by: Unpack[Authorship],
+    ) -> GlobalMaintenanceConfig:
+        return await self.enable_maintenance(
+            Scope.service(service), reason, exempt_paths, include_force_active, read_only, window, **by
+        )
+
+    async def disable_service_maintenance(
+        self, service: str, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        return await self.disable_maintenance(Scope.service(service), reason, **by)
+
+    # -- audit ------------------------------------------------------------------------------
+
+    async def get_audit_log(
+        self,
+        path: str | None = None,
+        limit: int | None = 100,
+        service: str | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        since: datetime | None = None,
+        cursor: str | None = None,
+        platform: str | None = None,
+        search: str | None = None,
+    ) -> list[AuditEntry]:
+        """Return audit entries, newest first; filters work before ``limit`` (None: all)."""
+        query = AuditQuery(
+            path=path,
+            service=service,
+            actor=actor,
+            action=action,
+            platform=platform,
+            since=since,
+            search=search,
+            cursor=cursor,
+            limit=limit,
+        )
+        return await self._port.read_audit(query)
+
+    # -- the commit loop --------------------------------------------------------------------
+
+    async def _route(
+        self, command: type[plan.RouteCommand], path: str, by: Authorship, **what: Any
+    ) -> RouteState:
+        target = self._target(path)
+        try:
+            snapshot, key = await self._run(command(by=by, target=target, service=self.service, **what))
+        except RouteNotFoundException:
+            if not await self._register_declared(target):
+                raise
+            snapshot, key = await self._run(command(by=by, target=target, service=self.service, **what))
+        state = snapshot.route(key) or snapshot.route(str(RouteKey.parse(key)._replace(method=None)))
+        assert state is not None
+        return state
+
+    async def _scope(self, command: plan.ScopeCommand) -> GlobalMaintenanceConfig:
+        if command.scope.kind == "route":
+            raise InvalidInputError("A route has a state of its own: use set_maintenance().")
+        snapshot, _ = await self._run(command)
+        return snapshot.maintenance(command.scope)
+
+    async def _run(
+        self, command: plan.Command, published: Callable[[], None] | None = None
+    ) -> tuple[Snapshot, str]:
+        """Plan and commit until it fits; return the snapshot after it and the key it was about."""
+        for attempt in range(_ATTEMPTS):
+            snapshot = await self._fresh()
+            commit = command.plan(snapshot)
+            if not commit:
+                if published:
+                    published()
+                return snapshot, commit.result
+            try:
+                changes = await self._commit(commit, published)
+            except ConflictError:
+                await self._port.pause(random.uniform(0, 0.002 * min(attempt + 1, 25)))
+                continue
+            return snapshot.apply(changes, advance=False), commit.result
+        raise BackendError(f"The change was overtaken {_ATTEMPTS} times in a row and was given up.")
+
+    async def _commit(self, commit: Commit, published: Callable[[], None] | None) -> Changes:
+        def publish(changes: Changes) -> None:
+            self.replica.publish(changes)
+            if published:
+                published()
+
+        return await self._port.commit(commit, publish)
+
+    async def _fresh(self) -> Snapshot:
+        """Return the state of the store as the caller sees it, an open transaction included."""
+        known = self.replica.snapshot
+        if known is not None:
+            changes = await self._port.watch(known.cursor)
+            if not changes.reset:
+                return known.apply(changes, advance=True) if changes.writes else known
+        return await self._port.load()
+
+    async def _register_declared(self, target: str | None = None) -> bool:
+        """Store what is declared and not stored yet; also an unlisted route that ``target`` names."""
+        waiting = self.replica.unregistered
+        if target is not None:
+            named = RouteKey.parse(target)
+            waiting += [
+                one for one in self.replica.declared.values() if one.unlisted and one.key.path == named.path
+            ]
+        if not waiting:
+            return False
+        states = [one.state(self.service, self.release) for one in waiting]
+        await self._run(plan.Register(states=states), lambda: self.replica.registered(waiting))
+        return True
+
+    def _target(self, text: str) -> str:
+        """Return the key that ``text`` stands for: a key, or what the resolver makes of it."""
+        if self._resolver is None:
+            return text
+        keys = list(self._resolver(text))
+        if len(keys) > 1:
+            raise AmbiguousRouteError(text, keys)
+        return keys[0] if keys else text
+
+
+def _is_plain(port: Port) -> bool:
+    return isinstance(port, PlainPort)

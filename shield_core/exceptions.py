@@ -1,0 +1,109 @@
+"""The one family of errors. A message defaults to the first line of the class's docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+
+class ShieldException(Exception):
+    """Shield could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
+
+
+class InvalidInputError(ShieldException, ValueError):
+    """The input is not valid."""
+
+
+class InvalidKeyError(InvalidInputError):
+    """The text is not a route key."""
+
+
+class RouteNotFoundException(ShieldException):
+    """No such route is registered."""
+
+    def __init__(self, path: str, closest: Sequence[str] = ()) -> None:
+        self.path = path
+        self.closest = list(closest)
+        hint = f" Did you mean {' or '.join(self.closest)}?" if closest else ""
+        super().__init__(f"No route {path!r} is registered.{hint}")
+
+
+class AmbiguousRouteError(ShieldException):
+    """The path stands for several routes."""
+
+    def __init__(self, path: str, matches: Sequence[str]) -> None:
+        self.path = path
+        self.matches = list(matches)
+        super().__init__(f"{path!r} could be any of {', '.join(self.matches)}: name one of them.")
+
+
+class RouteProtectedException(ShieldException):
+    """The route is decorated with @force_active."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path} is protected by @force_active in the code: it cannot be blocked.")
+
+
+class ConflictError(ShieldException):
+    """Somebody else changed the object in between."""
+
+    def __init__(self, path: str, expected: int, actual: int) -> None:
+        self.path = path
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            f"{path} was changed by somebody else: you saw revision {expected}, it is now at {actual}. "
+            "Load it again and repeat your change."
+        )
+
+
+class BackendError(ShieldException):
+    """The store cannot be used."""
+
+
+class RequestBlocked(ShieldException):
+    """The request is not let through."""
+
+
+class MaintenanceException(RequestBlocked):
+    """This endpoint is temporarily unavailable."""
+
+    def __init__(self, reason: str = "", retry_after: datetime | None = None) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason or None)
+
+
+class RouteDisabledException(RequestBlocked):
+    """This endpoint has been disabled."""
+
+    def __init__(self, reason: str = "", retry_after: datetime | None = None) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason or None)
+
+
+class EnvGatedException(RequestBlocked):
+    """The route does not exist in this environment."""
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        super().__init__()
+
+
+class RateLimitExceededException(RequestBlocked):
+    """Too many requests."""
+
+    def __init__(
+        self, limit: str, retry_after_seconds: float, reset_at: datetime, remaining: int, key: str
+    ) -> None:
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+        self.reset_at = reset_at
+        self.remaining = remaining
+        self.key = key
+        super().__init__()

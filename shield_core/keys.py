@@ -1,0 +1,148 @@
+"""Route keys and scopes: the only place that parses or prints them.
+
+A route key is ``[service:][METHOD:]/template``. Maintenance configurations live in the same
+key space under reserved keys, so that one store, one change feed and one expectation check
+serve every scope.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from shield_core.exceptions import InvalidKeyError
+
+WEBSOCKET = "WS"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HTTP_METHODS = frozenset(
+    {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", WEBSOCKET}
+)
+
+_METHOD = re.compile(r"[A-Z][A-Z-]*")
+_SERVICE = re.compile(r"[a-z0-9][A-Za-z0-9._-]*")
+_CONVERTER = re.compile(r"\{([^{}:]+):[^{}]*\}")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
+
+_GLOBAL_MAINTENANCE = "__shield:global__"
+_SERVICE_MAINTENANCE = re.compile(r"__shield:svc_global:(.+)__")
+RESERVED_PREFIX = "__shield:"
+
+
+class RouteKey(NamedTuple):
+    """A parsed route key. ``method`` None means every method, ``service`` None the only service."""
+
+    service: str | None
+    method: str | None
+    path: str
+
+    @classmethod
+    def parse(cls, text: str, *, service: str | None = None) -> RouteKey:
+        """Parse ``[service:][METHOD:]/template``.
+
+        ``service`` is used where the text names none. Raises InvalidKeyError, which says what
+        is wrong with the text.
+        """
+        prefix, slash, rest = text.partition("/")
+        if not slash:
+            raise InvalidKeyError(f"{text!r} is not a route key: it has no path such as '/payments'.")
+        path = _CONVERTER.sub(r"{\1}", "/" + rest)
+        if _UNPRINTABLE.search(path):
+            raise InvalidKeyError(f"{text!r} is not a route key: its path has white space in it.")
+        method = None
+        if prefix:
+            if not prefix.endswith(":"):
+                raise InvalidKeyError(f"{text!r} is not a route key: {prefix!r} needs a ':' after it.")
+            *services, last = prefix[:-1].split(":")
+            if _METHOD.fullmatch(last):
+                method = last
+            else:
+                services.append(last)
+            if len(services) > 1:
+                raise InvalidKeyError(f"{text!r} is not a route key: it names two services.")
+            if services:
+                service = check_service(services[0])
+        return cls(service, method, path)
+
+    def __str__(self) -> str:
+        service = f"{self.service}:" if self.service else ""
+        method = f"{self.method}:" if self.method else ""
+        return f"{service}{method}{self.path}"
+
+    @property
+    def local(self) -> str:
+        """The key as the service itself knows it, without the service."""
+        return str(self._replace(service=None))
+
+
+def check_service(name: str) -> str:
+    """Return ``name`` when it may name a service, else raise InvalidKeyError."""
+    if not _SERVICE.fullmatch(name):
+        raise InvalidKeyError(
+            f"{name!r} cannot name a service: use letters, digits, '.', '_' and '-', "
+            "starting with a small letter or a digit."
+        )
+    return name
+
+
+class Scope(NamedTuple):
+    """What a maintenance configuration or a limit applies to, as a value.
+
+    ``kind`` says how far it reaches, ``name`` which service or route key it is; everything has
+    the empty name.
+    """
+
+    kind: Literal["global", "service", "route"]
+    name: str = ""
+
+    @classmethod
+    def service(cls, name: str) -> Scope:
+        return cls("service", check_service(name))
+
+    @classmethod
+    def of(cls, store_key: str) -> Scope:
+        """Return the scope whose maintenance or state is stored under ``store_key``."""
+        if store_key == _GLOBAL_MAINTENANCE:
+            return EVERYTHING
+        if match := _SERVICE_MAINTENANCE.fullmatch(store_key):
+            return cls("service", match[1])
+        return cls("route", store_key)
+
+    @property
+    def store_key(self) -> str:
+        """The key under which this scope's maintenance is stored and sent to clients."""
+        match self.kind:
+            case "global":
+                return _GLOBAL_MAINTENANCE
+            case "service":
+                return f"__shield:svc_global:{self.name}__"
+            case "route":
+                return self.name
+
+    @property
+    def label(self) -> str:
+        """What people read in the audit log and in messages."""
+        return {"global": "everything", "service": f"service {self.name}", "route": self.name}[self.kind]
+
+
+EVERYTHING = Scope("global")
+
+
+def is_route_key(store_key: str) -> bool:
+    return not store_key.startswith(RESERVED_PREFIX)
+
+
+class ExemptEntry(NamedTuple):
+    """One entry of a list of exempt paths: a template or ``METHOD:template``, slash optional."""
+
+    method: str | None
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> ExemptEntry:
+        key = RouteKey.parse(text.strip())
+        return cls(key.method, without_slash(key.path))
+
+
+def without_slash(path: str) -> str:
+    """Return ``path`` without its trailing slash, which exempt entries may leave out."""
+    return path.rstrip("/") or "/"

@@ -1,0 +1,209 @@
+"""The values that are stored, sent and shown (CONTRACT §1). All are immutable."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal, Self, TypeAlias
+from uuid import uuid4
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from shield_core.keys import ExemptEntry, RouteKey
+
+
+class RouteStatus(StrEnum):
+    """What a route answers. ``env_gated`` is 404 outside the named environments."""
+
+    ACTIVE = "active"
+    MAINTENANCE = "maintenance"
+    DISABLED = "disabled"
+    ENV_GATED = "env_gated"
+    DEPRECATED = "deprecated"
+
+
+BLOCKING = frozenset({RouteStatus.MAINTENANCE, RouteStatus.DISABLED})
+
+
+class _Value(BaseModel):
+    """Frozen; fields that a newer version wrote are kept when the object is written again."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a validated copy with ``changes``."""
+        return type(self).model_validate({**dict(self), **changes})
+
+
+class MaintenanceWindow(_Value):
+    """An overlay from ``start`` to ``end`` (aware datetimes) over a base status."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    reason: str = ""
+    status: Literal[RouteStatus.MAINTENANCE, RouteStatus.DISABLED] = RouteStatus.MAINTENANCE
+    read_only: bool = False
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"a window must end after it starts: {self.start} to {self.end}")
+        return self
+
+    def runs_at(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+
+class Baseline(_Value):
+    """What the code's decorators say of a route."""
+
+    status: RouteStatus = RouteStatus.ACTIVE
+    reason: str = ""
+    allowed_envs: tuple[str, ...] = ()
+    window: MaintenanceWindow | None = None
+    sunset_date: AwareDatetime | None = None
+    successor_path: str | None = None
+    read_only: bool = False
+
+
+class RouteState(_Value):
+    """A route as it is stored: the base status, and an overlay window that never changes it.
+
+    ``origin`` says whose status it is. While an operator overrides the code, ``baseline`` keeps
+    what the code said. ``revision`` is that of the last change to this route.
+    """
+
+    path: str
+    service: str | None = None
+    status: RouteStatus = RouteStatus.ACTIVE
+    reason: str = ""
+    note: str = ""
+    allowed_envs: tuple[str, ...] = ()
+    window: MaintenanceWindow | None = None
+    sunset_date: AwareDatetime | None = None
+    successor_path: str | None = None
+    force_active: bool = False
+    read_only: bool = False
+    origin: Literal["code", "operator"] = "code"
+    baseline: Baseline | None = None
+    release: str = ""
+    revision: int = 0
+    updated_at: AwareDatetime | None = None
+    updated_by: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        """Read what `api-shield` writes, whose states know neither origin nor overlay."""
+        if not isinstance(data, dict) or "path" not in data:
+            return data
+        data = dict(data)
+        if "origin" not in data:
+            if data.get("status") == RouteStatus.MAINTENANCE and data.get("window") is not None:
+                data["status"] = RouteStatus.ACTIVE
+            blocked = data.get("status") in BLOCKING or data.get("window") is not None
+            data["origin"] = "operator" if blocked else "code"
+        if data.get("service") is None:
+            data["service"] = RouteKey.parse(str(data["path"])).service
+        return data
+
+    @property
+    def key(self) -> RouteKey:
+        return RouteKey.parse(self.path)
+
+    @property
+    def code(self) -> Baseline:
+        """What the code said when it last registered this route."""
+        if self.origin == "operator":
+            return self.baseline or Baseline()
+        return self.here
+
+    @property
+    def here(self) -> Baseline:
+        """What this state itself says, whosever it is."""
+        return Baseline.model_validate({name: getattr(self, name) for name in Baseline.model_fields})
+
+    def effective(self, moment: datetime | None = None) -> RouteStatus:
+        """Return the status that callers meet at ``moment`` (now), the window included."""
+        status = self.status
+        if status is RouteStatus.ACTIVE and self.sunset_date is not None:
+            status = RouteStatus.DEPRECATED
+        window = self.window
+        if window is not None and window.runs_at(moment or datetime.now(UTC)):
+            return max(status, window.status, key=_STRICTNESS.__getitem__)
+        return status
+
+
+_STRICTNESS = {
+    RouteStatus.ACTIVE: 0,
+    RouteStatus.DEPRECATED: 1,
+    RouteStatus.ENV_GATED: 2,
+    RouteStatus.MAINTENANCE: 3,
+    RouteStatus.DISABLED: 4,
+}
+
+
+def strictest(*statuses: RouteStatus) -> RouteStatus:
+    return max(statuses, key=_STRICTNESS.__getitem__)
+
+
+class GlobalMaintenanceConfig(_Value):
+    """Maintenance of everything or of one service."""
+
+    enabled: bool = False
+    reason: str = ""
+    note: str = ""
+    exempt_paths: tuple[str, ...] = ()
+    include_force_active: bool = False
+    read_only: bool = False
+    window: MaintenanceWindow | None = None
+    revision: int = 0
+    updated_at: AwareDatetime | None = None
+    updated_by: str = ""
+
+    @field_validator("exempt_paths")
+    @classmethod
+    def _exempt_paths_parse(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            ExemptEntry.parse(entry)
+        return value
+
+    def in_force(self, moment: datetime) -> bool:
+        return self.enabled or (self.window is not None and self.window.runs_at(moment))
+
+
+StoredObject: TypeAlias = RouteState | GlobalMaintenanceConfig
+
+
+class AuditEntry(_Value):
+    """One line of the audit log; ``hash`` seals it to the line before it (shield_core.audit)."""
+
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    timestamp: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    path: str = ""
+    service: str | None = None
+    action: str
+    actor: str = "system"
+    platform: str = "system"
+    reason: str = ""
+    note: str = ""
+    previous_status: str | None = None
+    new_status: str | None = None
+    revision: int = 0
+    request_id: str = ""
+    client_ip: str = ""
+    details: dict[str, Any] = Field(default_factory=dict)
+    prev_hash: str = ""
+    hash: str = ""
+
+
+class RateLimitResult(_Value):
+    """What a limit said of one request."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_at: AwareDatetime
+    retry_after_seconds: float = 0.0
+    key: str = ""
+    tier: str | None = None

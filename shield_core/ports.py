@@ -1,0 +1,187 @@
+"""How callers on any thread or loop reach a backend.
+
+The engine's operations are coroutines over a ``Port``. ``AwaitingPort`` serves coroutines;
+``PlainPort`` serves synchronous code: its coroutines never suspend, so ``drive`` runs them to
+their end without a loop. All coroutines of an async backend run on one loop: the one that
+awaited the backend's ``startup()``, else a loop thread owned by ``HomeLoop``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from shield_core import forking
+from shield_core.audit import AuditQuery
+from shield_core.backends.base import ShieldBackend, SyncNativeBackend
+from shield_core.exceptions import ShieldException
+from shield_core.models import AuditEntry
+from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
+
+Result = TypeVar("Result")
+Publish = Callable[[Changes], None]
+
+
+def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that never suspends, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    coroutine.close()
+    raise AssertionError("a plain operation tried to suspend")
+
+
+class HomeLoop:
+    """The one loop on which all coroutines of an async backend run."""
+
+    def __init__(self, backend: ShieldBackend) -> None:
+        self._backend = backend
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        forking.watch(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._loop = self._thread = None
+
+    async def adopt_running_loop(self) -> None:
+        """Make the running loop the home and start the backend up on it, once."""
+        with self._lock:
+            if self._loop is not None and not self._loop.is_closed():
+                return
+            self._loop = asyncio.get_running_loop()
+        await self._backend.startup()
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        """Return the home; where there is none yet, start a loop thread and the backend on it."""
+        with self._lock:
+            if self._loop is not None and not self._loop.is_closed():
+                return self._loop
+            loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=loop.run_forever, name="shield-loop", daemon=True)
+            self._thread.start()
+            asyncio.run_coroutine_threadsafe(self._backend.startup(), loop).result()
+            self._loop = loop
+            return loop
+
+    async def leave(self) -> None:
+        """Shut the backend down and end an own loop thread."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or loop.is_closed():
+            return
+        if thread is None:
+            await self._backend.shutdown()
+            return
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._backend.shutdown(), loop))
+        loop.call_soon_threadsafe(loop.stop)
+
+    def leave_sync(self) -> None:
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None or loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._backend.shutdown(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+class Port(ABC):
+    """The store as the engine sees it."""
+
+    def __init__(self, backend: ShieldBackend, home: HomeLoop) -> None:
+        self._backend = backend
+        self._home = home
+
+    @abstractmethod
+    async def _native(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Run a plain function of a backend that is synchronous by nature."""
+
+    @abstractmethod
+    async def _at_home(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine of an async backend on its home loop."""
+
+    @abstractmethod
+    async def pause(self, seconds: float) -> None:
+        """Sleep."""
+
+    async def load(self) -> Snapshot:
+        if isinstance(self._backend, SyncNativeBackend):
+            return await self._native(self._backend.load_sync)
+        return await self._at_home(self._backend.load())
+
+    async def watch(self, since: Cursor, timeout: float = 0.0) -> Changes:
+        if isinstance(self._backend, SyncNativeBackend):
+            return await self._native(self._backend.watch_sync, since, timeout)
+        return await self._at_home(self._backend.watch(since, timeout))
+
+    async def commit(self, commit: Commit, publish: Publish) -> Changes:
+        """Commit, and ``publish`` the changes once they are certain: after the caller's transaction."""
+        if isinstance(self._backend, SyncNativeBackend):
+            return await self._native(_commit_and_publish, self._backend, commit, publish)
+        changes = await self._at_home(self._backend.commit(commit))
+        publish(changes)
+        return changes
+
+    async def read_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        if isinstance(self._backend, SyncNativeBackend):
+            return await self._native(self._backend.read_audit_sync, query)
+        return await self._at_home(self._backend.read_audit(query))
+
+
+def _commit_and_publish(backend: SyncNativeBackend, commit: Commit, publish: Publish) -> Changes:
+    changes = backend.commit_sync(commit)
+    backend.after_commit(lambda: publish(changes))
+    return changes
+
+
+class AwaitingPort(Port):
+    """For coroutines."""
+
+    async def _native(self, function: Callable[..., Result], *args: Any) -> Result:
+        assert isinstance(self._backend, SyncNativeBackend)
+        return await self._backend.hop(function, *args)
+
+    async def _at_home(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        await self._home.adopt_running_loop()
+        loop = self._home.get()
+        if loop is asyncio.get_running_loop():
+            return await coroutine
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class PlainPort(Port):
+    """For synchronous code: nothing suspends, the calling thread waits."""
+
+    async def _native(self, function: Callable[..., Result], *args: Any) -> Result:
+        return function(*args)
+
+    async def _at_home(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        loop = self._home.get()
+        if loop is _running_loop():
+            coroutine.close()
+            raise ShieldException(
+                "engine.sync was called on the event loop that the backend runs on, which would wait "
+                "for itself for ever. Await the engine's own method there."
+            )
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    async def pause(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

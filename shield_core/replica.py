@@ -1,0 +1,394 @@
+"""Keeps a process's ruleset fresh from the backend's change feed.
+
+One daemon thread per process, started at the first request and again, lazily, after a fork. A
+request reads ``ruleset``; while it is None, ``ready`` finds out why and waits, at most
+``init_timeout`` seconds in a process's life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from shield_core import forking, plan
+from shield_core.backends.base import ShieldBackend, SyncNativeBackend
+from shield_core.declarations import Declaration
+from shield_core.exceptions import BackendError
+from shield_core.keys import EVERYTHING, RouteKey
+from shield_core.models import GlobalMaintenanceConfig
+from shield_core.ports import Port, drive
+from shield_core.ruleset import Ruleset
+from shield_core.snapshot import Changes, Snapshot
+
+logger = logging.getLogger("shield.replica")
+
+NoStore = Literal["decorators", "maintenance", "refuse"]
+Listener = Callable[[Snapshot, Changes], None]
+
+#: Seconds between attempts on a store that is down: at most 12 a minute, jittered.
+_FIRST_RETRY = 1.0
+_RETRY = (5.5, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How fresh the rules of this process are.
+
+    ``state`` is cold (nothing loaded yet), live, stale (the store does not answer) or store_lost
+    (the store came back empty). ``seconds_since_contact`` is None before the first contact.
+    """
+
+    state: Literal["cold", "live", "stale", "store_lost"]
+    epoch: str
+    revision: int
+    seconds_since_contact: float | None
+    error: str
+
+
+class Replica:
+    """Follows one backend for one process; see the module."""
+
+    def __init__(
+        self,
+        backend: ShieldBackend,
+        port: Port,
+        *,
+        service: str | None,
+        env: str | None,
+        refresh_interval: float,
+        init_timeout: float,
+        no_store: NoStore,
+        threads: bool,
+        run: Callable[[plan.Command], None],
+        register: Callable[[], None],
+    ) -> None:
+        self._backend = backend
+        self._port = port
+        self._service = service
+        self._env = env
+        self._refresh_interval = refresh_interval
+        self._init_timeout = init_timeout
+        self._no_store = no_store
+        self._threads = threads
+        self._run_command = run
+        self._register = register
+        self._declared: dict[RouteKey, Declaration] = {}
+        self._unregistered: dict[RouteKey, Declaration] = {}
+        self._listeners: list[Listener] = []
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._loaded: Future[None] = Future()
+        self._waited = False
+        self._snapshot: Snapshot | None = None
+        self._rules: Ruleset | None = None
+        self._contact: float | None = None
+        self._error = ""
+        self._lost = False
+        self._boundaries: set[str] = set()
+        #: The rules in force; None while there is a reason to go through ``ready``.
+        self.ruleset: Ruleset | None = None
+        forking.watch(self)
+
+    # -- what requests use ------------------------------------------------------------------
+
+    def ready(self) -> Ruleset:
+        """Return the rules in force; in a cold process wait for the first load."""
+        if self.ruleset is not None:
+            return self.ruleset
+        if self._begin():
+            with suppress(FutureTimeout):
+                self._loaded.result(self._init_timeout)
+        return self._settle()
+
+    async def ready_async(self) -> Ruleset:
+        """Do what ``ready`` does, without blocking the event loop."""
+        if self.ruleset is not None:
+            return self.ruleset
+        if self._begin():
+            waiting = asyncio.wrap_future(self._loaded)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(waiting), self._init_timeout)
+        return self._settle()
+
+    def _begin(self) -> bool:
+        """Start following; return whether the first load is worth waiting for."""
+        if self._rules is None and not self._threads_needed:
+            self._install(drive(self._port.load()))
+        if self._threads:
+            self.start()
+        return self._rules is None and not self._waited
+
+    @property
+    def _threads_needed(self) -> bool:
+        return not (isinstance(self._backend, SyncNativeBackend) and self._backend.immediate)
+
+    def _settle(self) -> Ruleset:
+        with self._lock:
+            self._waited = True
+            rules = self._rules if self._rules is not None else self._without_store()
+            self.ruleset = rules
+            return rules
+
+    def _without_store(self) -> Ruleset:
+        """The rules of a process that has never seen its store: never simply open."""
+        if self._no_store == "refuse":
+            raise BackendError(
+                f"Shield has not seen its store yet and SHIELD_NO_STORE is 'refuse'. {self._error}"
+            )
+        snapshot = Snapshot()
+        if self._no_store == "maintenance":
+            config = GlobalMaintenanceConfig(enabled=True, reason="The service is starting.")
+            snapshot = Snapshot(objects={EVERYTHING.store_key: config})
+        logger.error(
+            "The store has not answered within %s s; serving by %s until it does.",
+            self._init_timeout,
+            "the code's decorators" if self._no_store == "decorators" else "global maintenance",
+            extra={"error": self._error},
+        )
+        return self._compile(snapshot)
+
+    # -- declarations -----------------------------------------------------------------------
+
+    @property
+    def declared(self) -> Mapping[RouteKey, Declaration]:
+        return self._declared
+
+    def declare(self, declarations: Iterable[Declaration]) -> None:
+        """Take what the code declares into the rules at once; the thread registers it later."""
+        with self._lock:
+            new = [one for one in declarations if self._declared.get(one.key) != one]
+            if not new:
+                return
+            self._declared = {**self._declared, **{one.key: one for one in new}}
+            self._unregistered |= {one.key: one for one in new if not (one.unlisted or one.always_open)}
+            if self._rules is not None:
+                self._rules = self._rules.declare(new)
+            if self.ruleset is not None:
+                self.ruleset = self._rules or self.ruleset.declare(new)
+
+    @property
+    def unregistered(self) -> list[Declaration]:
+        """What the code declares and this process has not yet seen in the store."""
+        with self._lock:
+            return list(self._unregistered.values())
+
+    def registered(self, declarations: Iterable[Declaration]) -> None:
+        with self._lock:
+            for one in declarations:
+                if self._unregistered.get(one.key) is one:
+                    del self._unregistered[one.key]
+
+    # -- following --------------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return self._snapshot
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call ``listener(snapshot, changes)`` whenever this process applies changes."""
+        self._listeners.append(listener)
+
+    def publish(self, changes: Changes) -> None:
+        """Enforce a local commit at once; the feed will bring it again, without effect."""
+        with self._lock:
+            if self._snapshot is not None and changes.cursor.epoch == self._snapshot.epoch:
+                advance = changes.cursor.revision == self._snapshot.revision + 1
+                self._apply(changes, advance=advance)
+        self._backend_wake()
+        self._tell(changes)
+
+    def start(self) -> None:
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._follow, name="shield-replica", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the rules stay in force."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        self._stop.set()
+        self._backend_wake()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=self._refresh_interval + 5)
+        with self._lock:
+            self.ruleset = None
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread = None
+        if not self._loaded.done():
+            self._loaded = Future()
+        self.ruleset = None
+
+    def status(self) -> Status:
+        with self._lock:
+            snapshot = self._snapshot
+            if snapshot is None:
+                state: Literal["cold", "live", "stale", "store_lost"] = "cold"
+            elif self._lost:
+                state = "store_lost"
+            else:
+                state = "stale" if self._error else "live"
+            return Status(
+                state=state,
+                epoch=snapshot.epoch if snapshot else "",
+                revision=snapshot.revision if snapshot else 0,
+                seconds_since_contact=None if self._contact is None else time.monotonic() - self._contact,
+                error=self._error,
+            )
+
+    def _follow(self) -> None:
+        stop = self._stop
+        failures = 0
+        while not stop.is_set():
+            try:
+                self._turn()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, the rules stay in force
+                failures += 1
+                self._failed(error)
+                stop.wait(_FIRST_RETRY * random.random() if failures == 1 else random.uniform(*_RETRY))
+        self._close()
+
+    def _turn(self) -> None:
+        """Look at the store once, waiting for a change up to the refresh interval."""
+        if self._snapshot is None or self._lost:
+            self._install(drive(self._port.load()))
+            if not self._lost:
+                self._register()
+        else:
+            self._register()
+            changes = drive(self._port.watch(self._snapshot.cursor, self._pause))
+            if changes.reset:
+                self._install(drive(self._port.load()))
+            elif self._overtake(changes):
+                self._tell(changes)
+        self._contacted()
+        if self._lost:
+            self._stop.wait(self._refresh_interval)
+        self._write_boundaries()
+
+    def _overtake(self, changes: Changes) -> bool:
+        """Apply changes from the feed, unless local commits have brought all of them already."""
+        with self._lock:
+            if self._snapshot is None or changes.cursor.revision <= self._snapshot.revision:
+                return False
+            self._apply(changes, advance=True)
+            return True
+
+    @property
+    def _pause(self) -> float:
+        """Seconds to wait for a change: until the next boundary of a window at the longest."""
+        now = datetime.now(UTC)
+        edges = [
+            (edge - now).total_seconds()
+            for key in self._boundaries
+            if (found := self._snapshot.objects.get(key) if self._snapshot else None) and found.window
+            for edge in (found.window.start, found.window.end)
+            if edge > now
+        ]
+        return max(0.01, min([self._refresh_interval, *edges]))
+
+    def _install(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            before = self._snapshot
+            self._lost = self._is_loss(before, snapshot)
+            if self._lost:
+                return
+            self._snapshot = snapshot
+            self._boundaries = {key for key, found in snapshot.objects.items() if found.window}
+            self._rules = self._compile(snapshot)
+            if self.ruleset is not None or self._waited:
+                self.ruleset = self._rules
+            if not self._loaded.done():
+                self._loaded.set_result(None)
+        if before is not None:
+            self._tell(Changes(snapshot.cursor, reset=True))
+
+    def _is_loss(self, before: Snapshot | None, after: Snapshot) -> bool:
+        if before is None or not before.has_operator_content or after.has_operator_content:
+            return False
+        if after.epoch == before.epoch and after.revision >= before.revision:
+            return False
+        if not self._lost:
+            logger.error(
+                "The store came back empty (epoch %s, was %s). The rules stay as they were; restore the "
+                "store, or accept the loss with 'shield reset --all'.",
+                after.epoch,
+                before.epoch,
+            )
+        return True
+
+    def _apply(self, changes: Changes, *, advance: bool) -> None:
+        assert self._snapshot is not None
+        keys = [key for key, _ in changes.writes]
+        self._snapshot = self._snapshot.apply(changes, advance=advance)
+        self._boundaries -= set(keys)
+        self._boundaries |= {
+            key for key in keys if (found := self._snapshot.objects.get(key)) and found.window
+        }
+        rules = self._rules or self._compile(self._snapshot)
+        self._rules = rules.evolve(self._snapshot, keys)
+        if self.ruleset is not None:
+            self.ruleset = self._rules
+
+    def _compile(self, snapshot: Snapshot) -> Ruleset:
+        return Ruleset.compile(snapshot, self._declared, service=self._service, env=self._env)
+
+    def _write_boundaries(self) -> None:
+        snapshot, now = self._snapshot, datetime.now(UTC)
+        if snapshot is None or self._lost:
+            return
+        for key in list(self._boundaries):
+            found = snapshot.objects.get(key)
+            if found is not None and plan.crossed_boundary(found, now) is not None:
+                self._run_command(plan.CrossBoundary(store_key=key))
+
+    def _tell(self, changes: Changes) -> None:
+        snapshot = self._snapshot
+        for listener in self._listeners:
+            try:
+                listener(snapshot or Snapshot(), changes)
+            except Exception:
+                logger.exception("A listener for changes failed; the change itself is in force.")
+
+    def _contacted(self) -> None:
+        self._contact = time.monotonic()
+        if self._error:
+            self._error = ""
+            logger.info("The store answers again.")
+
+    def _failed(self, error: Exception) -> None:
+        first, self._error = not self._error, f"{type(error).__name__}: {error}"
+        self._close()
+        if first:
+            logger.error(
+                "The store does not answer; the last known rules stay in force. %s",
+                self._error,
+                exc_info=error,
+            )
+
+    def _close(self) -> None:
+        """Let a synchronous backend close what this thread opened."""
+        if isinstance(self._backend, SyncNativeBackend):
+            with suppress(Exception):  # a broken connection may fail to close
+                self._backend.close_sync()
+
+    def _backend_wake(self) -> None:
+        if isinstance(self._backend, SyncNativeBackend):
+            self._backend.wake()

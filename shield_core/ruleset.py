@@ -1,0 +1,460 @@
+"""The read path: an immutable, compiled set of rules and ``decide()``.
+
+``decide()`` is pure and synchronous: no I/O, no lock. It looks a rule up in two dictionaries;
+a rule without a window is a constant that all requests share, one with a window reads the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from shield_core.declarations import Declaration
+from shield_core.exceptions import (
+    EnvGatedException,
+    MaintenanceException,
+    RequestBlocked,
+    RouteDisabledException,
+)
+from shield_core.keys import (
+    EVERYTHING,
+    HTTP_METHODS,
+    SAFE_METHODS,
+    ExemptEntry,
+    RouteKey,
+    Scope,
+    is_route_key,
+    without_slash,
+)
+from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow, RouteState, RouteStatus
+from shield_core.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with a request.
+
+    ``cause`` is the status that blocks (maintenance, disabled, env_gated), None when the request
+    is let through. ``key`` is the route's plain key, empty for a URL that matches no route.
+    ``until`` is the known end, in UTC. ``headers`` go on an allowed answer.
+    """
+
+    cause: RouteStatus | None = None
+    key: str = ""
+    scope: Scope = EVERYTHING
+    reason: str = ""
+    until: datetime | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    response: Callable[..., Any] | None = None
+
+    @property
+    def allowed(self) -> bool:
+        return self.cause is None
+
+    def exception(self) -> RequestBlocked:
+        """Return the exception that ``ShieldEngine.check`` raises for a blocked request."""
+        match self.cause:
+            case RouteStatus.MAINTENANCE:
+                return MaintenanceException(self.reason, self.until)
+            case RouteStatus.DISABLED:
+                return RouteDisabledException(self.reason, self.until)
+            case _:
+                return EnvGatedException(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One layer of a trace: what it said of the request, and who set it."""
+
+    scope: Scope
+    verdict: str
+    reason: str = ""
+    until: datetime | None = None
+    origin: str = ""
+    by: str = ""
+    revision: int = 0
+
+
+ALLOWED = Decision()
+Trace = list[Step]
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A reason to block, from ``start`` to ``end`` (seconds since the epoch), or always."""
+
+    status: RouteStatus
+    reason: str
+    read_only: bool = False
+    until: datetime | None = None
+    start: float = float("-inf")
+    end: float = float("inf")
+
+    @classmethod
+    def of(cls, window: MaintenanceWindow, fallback_reason: str = "") -> _Block:
+        return cls(
+            status=window.status,
+            reason=window.reason or fallback_reason,
+            read_only=window.read_only,
+            until=window.end.astimezone(UTC),
+            start=window.start.timestamp(),
+            end=window.end.timestamp(),
+        )
+
+    @property
+    def strictness(self) -> tuple[bool, bool, bool]:
+        """Order: disabled, then full maintenance, then read-only; of equals the endless one."""
+        return (self.status is RouteStatus.DISABLED, not self.read_only, self.until is None)
+
+
+class _Layer:
+    """The maintenance of one scope: the same code for everything and for a service."""
+
+    __slots__ = ("_blocks", "_exempt", "config", "scope")
+
+    def __init__(self, scope: Scope, config: GlobalMaintenanceConfig) -> None:
+        self.scope = scope
+        self.config = config
+        self._exempt = frozenset(ExemptEntry.parse(entry) for entry in config.exempt_paths)
+        blocks = []
+        if config.enabled:
+            blocks.append(_Block(RouteStatus.MAINTENANCE, config.reason, config.read_only))
+        if config.window is not None:
+            blocks.append(_Block.of(config.window, config.reason))
+        self._blocks = sorted(blocks, key=lambda block: block.strictness, reverse=True)
+
+    @property
+    def may_block(self) -> bool:
+        return bool(self._blocks)
+
+    def decide(self, rule: _Rule, moment: float, trace: Trace | None) -> Decision | None:
+        verdict, block = self._verdict(rule, moment)
+        if trace is not None:
+            config = self.config
+            trace.append(
+                Step(
+                    scope=self.scope,
+                    verdict=verdict,
+                    reason=block.reason if block else "",
+                    until=block.until if block else None,
+                    origin="operator" if config.revision else "",
+                    by=config.updated_by,
+                    revision=config.revision,
+                )
+            )
+        if verdict != "block" or block is None:
+            return None
+        return Decision(block.status, rule.key, self.scope, block.reason, block.until)
+
+    def _verdict(self, rule: _Rule, moment: float) -> tuple[str, _Block | None]:
+        running = [block for block in self._blocks if block.start <= moment < block.end]
+        if not running:
+            return "off", None
+        if rule.force_active and not self.config.include_force_active:
+            return "force_active", running[0]
+        path = without_slash(rule.path)
+        if ExemptEntry(None, path) in self._exempt or ExemptEntry(rule.method, path) in self._exempt:
+            return "exempt", running[0]
+        for block in running:
+            if not (block.read_only and rule.safe):
+                return "block", block
+        return "read_only", running[0]
+
+
+class _Rule:
+    """What one method of one template answers in this process, apart from wider scopes."""
+
+    __slots__ = (
+        "_allow",
+        "_blocks",
+        "_gated",
+        "_state",
+        "always_open",
+        "constant",
+        "force_active",
+        "key",
+        "method",
+        "path",
+        "safe",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str = "",
+        state: RouteState | None = None,
+        declared: Declaration | None = None,
+        env: str | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.key = key
+        self.safe = method in SAFE_METHODS
+        self.force_active = declared is not None and declared.force_active
+        self.always_open = declared is not None and declared.always_open
+        overridden = state is not None and state.origin == "operator"
+        self._state = state if overridden else None
+        said = state if overridden else declared.baseline if declared else None
+        responses = declared.responses if declared else {}
+        scope = Scope("route", key)
+
+        blocks: list[_Block] = []
+        envs: Sequence[str] = ()
+        if said is not None:
+            envs = said.allowed_envs
+            if said.status in (RouteStatus.MAINTENANCE, RouteStatus.DISABLED):
+                blocks.append(_Block(said.status, said.reason, said.read_only))
+            if said.window is not None:
+                blocks.append(_Block.of(said.window))
+        blocks.sort(key=lambda block: block.strictness, reverse=True)
+        self._blocks = tuple(
+            (
+                block,
+                Decision(
+                    block.status, key, scope, block.reason, block.until, (), responses.get(block.status.value)
+                ),
+            )
+            for block in blocks
+            if not (block.read_only and self.safe)
+        )
+        self._allow = Decision(key=key, scope=scope, headers=_deprecation_headers(declared))
+        gated = bool(envs) or (said is not None and said.status is RouteStatus.ENV_GATED)
+        self._gated = (
+            Decision(RouteStatus.ENV_GATED, key, scope, response=responses.get("env_only"))
+            if gated and env not in envs
+            else None
+        )
+        self.constant = self._constant()
+
+    def _constant(self) -> Decision | None:
+        if self.always_open or self.force_active or not self._blocks:
+            return self._at(0.0)
+        strictest, decision = self._blocks[0]
+        return decision if strictest.until is None else None
+
+    def _at(self, moment: float) -> Decision:
+        if not (self.always_open or self.force_active):
+            for block, decision in self._blocks:
+                if block.start <= moment < block.end:
+                    return decision
+            if self._gated is not None:
+                return self._gated
+        return self._allow
+
+    def decide(self, moment: float, trace: Trace | None) -> Decision:
+        decision = self.constant or self._at(moment)
+        if trace is not None:
+            state = self._state
+            trace.append(
+                Step(
+                    scope=decision.scope,
+                    verdict=decision.cause.value if decision.cause else self._pass_word,
+                    reason=decision.reason,
+                    until=decision.until,
+                    origin="operator" if state else "code",
+                    by=state.updated_by if state else "",
+                    revision=state.revision if state else 0,
+                )
+            )
+        return decision
+
+    @property
+    def _pass_word(self) -> str:
+        if self.always_open:
+            return "always_open"
+        return "force_active" if self.force_active else "pass"
+
+    @property
+    def closed_gate(self) -> bool:
+        """Whether callers must not learn that this route exists."""
+        return self.constant is not None and self.constant.cause is RouteStatus.ENV_GATED
+
+
+class _Methods(dict[str, _Rule]):
+    """The rules of one template by method, made when a method is first asked for."""
+
+    __slots__ = ("_env", "declared", "overrides", "path")
+
+    def __init__(
+        self,
+        path: str,
+        overrides: Mapping[str | None, RouteState],
+        declared: Mapping[str | None, Declaration],
+        env: str | None,
+    ) -> None:
+        self.path = path
+        self.overrides = overrides
+        self.declared = declared
+        self._env = env
+
+    def __missing__(self, method: str) -> _Rule:
+        rule = self._rule(method)
+        if method in HTTP_METHODS:
+            self[method] = rule
+        return rule
+
+    def _rule(self, method: str) -> _Rule:
+        name = "GET" if method == "HEAD" else method
+        known = {*self.overrides, *self.declared}
+        if name not in known and None not in known:
+            return self._stranger(method)
+        own = name if name in known else None
+        state = self.overrides.get(name) or self.overrides.get(None)
+        declared = self.declared.get(name) or self.declared.get(None)
+        key = str(RouteKey(None, own, self.path))
+        return _Rule(method, self.path, key=key, state=state, declared=declared, env=self._env)
+
+    def _stranger(self, method: str) -> _Rule:
+        """A method that the route has no handler for: it must not reveal a closed gate."""
+        closed = self.closed_gates
+        if closed is not None:
+            return _Rule(
+                method, self.path, key=closed.key, state=closed._state, declared=_declared_gate, env=None
+            )
+        return _Rule(method, self.path, key=str(RouteKey(None, method, self.path)))
+
+    @property
+    def closed_gates(self) -> _Rule | None:
+        """Return one of the rules when all of them are closed gates: the URL is unknown then."""
+        methods = {*self.overrides, *self.declared}
+        rules = [self[method or "GET"] for method in methods]
+        return rules[0] if rules and all(rule.closed_gate for rule in rules) else None
+
+
+_declared_gate = Declaration.from_meta(
+    RouteKey(None, None, "/"), {"status": RouteStatus.ENV_GATED, "allowed_envs": ["(none)"]}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """The rules of one process at one revision; replaced as a whole, never changed.
+
+    ``env`` None says that the environment was forgotten: no gate matches then.
+    """
+
+    snapshot: Snapshot
+    service: str | None = None
+    env: str | None = None
+    clock: Callable[[], float] = time.time
+    _tables: dict[str, _Methods] = field(default_factory=dict)
+    _all_layers: tuple[_Layer, ...] = ()
+    _layers: tuple[_Layer, ...] = ()
+
+    @classmethod
+    def compile(
+        cls,
+        snapshot: Snapshot,
+        declared: Mapping[RouteKey, Declaration],
+        *,
+        service: str | None = None,
+        env: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Ruleset:
+        """Compile all rules of ``service`` in ``snapshot`` over this process's declarations."""
+        overrides: dict[str, dict[str | None, RouteState]] = {}
+        for state in snapshot.routes.values():
+            key = state.key
+            if key.service == service and state.origin == "operator":
+                overrides.setdefault(key.path, {})[key.method] = state
+        declarations: dict[str, dict[str | None, Declaration]] = {}
+        for key, declaration in declared.items():
+            declarations.setdefault(key.path, {})[key.method] = declaration
+        tables = {
+            path: _Methods(path, overrides.get(path, {}), declarations.get(path, {}), env)
+            for path in {**overrides, **declarations}
+        }
+        return cls(snapshot, service, env, clock, tables)._with_layers()
+
+    def evolve(self, snapshot: Snapshot, changed: Iterable[str]) -> Ruleset:
+        """Return the rules for ``snapshot``, compiling again only what ``changed`` (store keys) names."""
+        tables = dict(self._tables)
+        layers_changed = False
+        for store_key in changed:
+            if not is_route_key(store_key):
+                layers_changed = True
+                continue
+            key = RouteKey.parse(store_key)
+            if key.service != self.service:
+                continue
+            state = snapshot.route(store_key)
+            old = tables.get(key.path) or _Methods(key.path, {}, {}, self.env)
+            overrides = {method: found for method, found in old.overrides.items() if method != key.method}
+            if state is not None and state.origin == "operator":
+                overrides[key.method] = state
+            tables[key.path] = _Methods(key.path, overrides, old.declared, self.env)
+        evolved = replace(self, snapshot=snapshot, _tables=tables)
+        return evolved._with_layers() if layers_changed else evolved
+
+    def declare(self, declarations: Iterable[Declaration]) -> Ruleset:
+        """Return the rules with more declarations of this process."""
+        tables = dict(self._tables)
+        for declaration in declarations:
+            key = declaration.key
+            old = tables.get(key.path) or _Methods(key.path, {}, {}, self.env)
+            tables[key.path] = _Methods(
+                key.path, old.overrides, {**old.declared, key.method: declaration}, self.env
+            )
+        return replace(self, _tables=tables)
+
+    def _with_layers(self) -> Ruleset:
+        scopes = [EVERYTHING, *([Scope("service", self.service)] if self.service else [])]
+        layers = tuple(_Layer(scope, self.snapshot.maintenance(scope)) for scope in scopes)
+        return replace(self, _all_layers=layers, _layers=tuple(layer for layer in layers if layer.may_block))
+
+    def decide(
+        self, method: str, path: str, *, at: datetime | None = None, trace: Trace | None = None
+    ) -> Decision:
+        """Decide on one request to the route template ``path``.
+
+        ``at`` replaces the clock. ``trace`` is filled with what each layer said, in order, up to
+        the one that decided. A template that is not known meets the wider scopes only.
+        """
+        table = self._tables.get(path)
+        if trace is None and not self._layers:
+            if table is None:
+                return ALLOWED
+            constant = table[method].constant
+            if constant is not None:
+                return constant
+        rule = table[method] if table is not None else _Rule(method, path)
+        return self._walk(rule, self.clock() if at is None else at.timestamp(), trace)
+
+    def _walk(self, rule: _Rule, moment: float, trace: Trace | None) -> Decision:
+        if not rule.always_open:
+            for layer in self._layers if trace is None else self._all_layers:
+                decision = layer.decide(rule, moment, trace)
+                if decision is not None:
+                    return decision
+        return rule.decide(moment, trace)
+
+    def decide_preflight(self, method: str, path: str) -> Decision:
+        """Decide on a CORS preflight for ``method``: only a closed gate stops it."""
+        decision = self.decide(method, path)
+        return decision if decision.cause is RouteStatus.ENV_GATED else ALLOWED
+
+    def hides(self, path: str) -> bool:
+        """Whether the template must look like an unknown URL: all its methods are closed gates."""
+        table = self._tables.get(path)
+        return table is not None and table.closed_gates is not None
+
+
+def _deprecation_headers(declared: Declaration | None) -> tuple[tuple[str, str], ...]:
+    """Headers of RFC 9745 and RFC 8594, and the successor's link relation of RFC 5829."""
+    if declared is None or declared.baseline.sunset_date is None:
+        return ()
+    since = declared.deprecated_at
+    sunset = declared.baseline.sunset_date.astimezone(UTC)
+    headers = [
+        ("Deprecation", f"@{int(since.timestamp()) if since else 0}"),
+        ("Sunset", format_datetime(sunset, usegmt=True)),
+    ]
+    if successor := declared.baseline.successor_path:
+        headers.append(("Link", f'<{successor}>; rel="successor-version"'))
+    return tuple(headers)

@@ -1,0 +1,124 @@
+"""A consistent cut of a store, and the changes that lead from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from shield_core.keys import Scope, is_route_key
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+
+
+class Cursor(NamedTuple):
+    """A position in a store's history. Revisions of different epochs do not compare."""
+
+    epoch: str
+    revision: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.revision}"
+
+
+class Write(NamedTuple):
+    """One object to put under ``key``, or with ``value`` None to delete."""
+
+    key: str
+    value: StoredObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a mutation wants: all of it or nothing.
+
+    ``expect`` maps store keys to the revision the planner saw, 0 for "not there". ``result`` is
+    the key whose object the caller gets back.
+    """
+
+    writes: tuple[Write, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
+    expect: Mapping[str, int] = field(default_factory=dict)
+    result: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.writes or self.audit)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened after a cursor, up to ``cursor``; objects carry the revision they got.
+
+    ``reset`` says that the history before ``cursor`` is not known: load the whole state again.
+    """
+
+    cursor: Cursor
+    writes: tuple[Write, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The whole state of a store at one revision."""
+
+    epoch: str = ""
+    revision: int = 0
+    objects: Mapping[str, StoredObject] = field(default_factory=dict)
+    #: Revisions at which objects were deleted, so that an older write cannot bring one back.
+    deleted: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.revision)
+
+    @cached_property
+    def routes(self) -> Mapping[str, RouteState]:
+        return {key: value for key, value in self.objects.items() if isinstance(value, RouteState)}
+
+    @cached_property
+    def keys_by_path(self) -> Mapping[str, tuple[str, ...]]:
+        """Which route keys a bare path may stand for, in every service."""
+        paths: dict[str, tuple[str, ...]] = {}
+        for key in self.routes:
+            path = key[key.index("/") :]
+            paths[path] = (*paths.get(path, ()), key)
+        return paths
+
+    def route(self, key: str) -> RouteState | None:
+        found = self.objects.get(key)
+        return found if isinstance(found, RouteState) else None
+
+    def maintenance(self, scope: Scope) -> GlobalMaintenanceConfig:
+        found = self.objects.get(scope.store_key)
+        return found if isinstance(found, GlobalMaintenanceConfig) else GlobalMaintenanceConfig()
+
+    def revision_of(self, store_key: str) -> int:
+        found = self.objects.get(store_key)
+        return found.revision if found is not None else 0
+
+    @property
+    def has_operator_content(self) -> bool:
+        """Whether anything is here that an operator, not the code, put there."""
+        return any(
+            not is_route_key(key) or (isinstance(value, RouteState) and value.origin == "operator")
+            for key, value in self.objects.items()
+        )
+
+    def apply(self, changes: Changes, *, advance: bool) -> Snapshot:
+        """Return the snapshot after ``changes``; what is older than what is here is passed over.
+
+        ``advance`` False leaves the position where it was: a local write is ahead of the feed,
+        which has still to reach it.
+        """
+        objects, deleted = dict(self.objects), dict(self.deleted)
+        for key, value in changes.writes:
+            known = max(self.revision_of(key), deleted.get(key, 0))
+            if value is None:
+                if objects.pop(key, None) is not None:
+                    deleted[key] = max(known, changes.cursor.revision)
+            elif value.revision >= known:
+                objects[key] = value
+                deleted.pop(key, None)
+        position = changes.cursor if advance else self.cursor
+        return Snapshot(position.epoch, position.revision, objects, deleted)
