@@ -79,9 +79,7 @@ class ShieldEngine:
         self._port: Port = AwaitingPort(self.backend, self._home)
         plain = PlainPort(self.backend, self._home)
         self.backend.refresh_interval = refresh_interval
-        self._plain = copy.copy(self)
-        self._plain._port = plain
-        self.replica = self._plain.replica = Replica(
+        self.replica = Replica(
             self.backend,
             plain,
             service=self.service,
@@ -93,6 +91,8 @@ class ShieldEngine:
             run=lambda command: drive(self._plain._run(command)),
             register=lambda: drive(self._plain._register_declared()),
         )
+        self._plain = copy.copy(self)
+        self._plain._port = plain
 
     @cached_property
     def sync(self) -> SyncEngine:
@@ -450,9 +450,9 @@ class ShieldEngine:
         """Store what is declared and not stored yet; also an unlisted route that ``target`` names."""
         waiting = self.replica.unregistered
         if target is not None:
-            named = RouteKey.parse(target)
+            path = RouteKey.parse(target).path
             waiting += [
-                one for one in self.replica.declared.values() if one.unlisted and one.key.path == named.path
+                one for one in self.replica.declared.values() if one.unlisted and one.key.path == path
             ]
         if not waiting:
             return False

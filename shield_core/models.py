@@ -22,6 +22,7 @@ class RouteStatus(StrEnum):
     DEPRECATED = "deprecated"
 
 
+WindowStatus: TypeAlias = Literal[RouteStatus.MAINTENANCE, RouteStatus.DISABLED]
 BLOCKING = frozenset({RouteStatus.MAINTENANCE, RouteStatus.DISABLED})
 
 
@@ -41,7 +42,7 @@ class MaintenanceWindow(_Value):
     start: AwareDatetime
     end: AwareDatetime
     reason: str = ""
-    status: Literal[RouteStatus.MAINTENANCE, RouteStatus.DISABLED] = RouteStatus.MAINTENANCE
+    status: WindowStatus = RouteStatus.MAINTENANCE
     read_only: bool = False
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ from shield_core.models import (
     RouteState,
     RouteStatus,
     StoredObject,
+    WindowStatus,
 )
 from shield_core.snapshot import Commit, Snapshot, Write
 
@@ -163,7 +164,7 @@ class RouteCommand(Command):
             return None
         return state.replace(origin="code", baseline=None, note="", **self._stamp, **dict(code))
 
-    def _window(self, end: datetime, status: RouteStatus, read_only: bool = False) -> MaintenanceWindow:
+    def _window(self, end: datetime, status: WindowStatus, read_only: bool = False) -> MaintenanceWindow:
         if end.tzinfo is None:
             raise InvalidInputError(f"The end {end} names no time zone.")
         if end <= self.now:
@@ -453,7 +454,7 @@ class CrossBoundary(Command):
         window = found.window
         assert window is not None
         closes = crossed >= window.end
-        after = found.replace(**self._stamp)
+        after: StoredObject | None = found.replace(**self._stamp)
         if closes and (not isinstance(found, RouteState) or found.origin == "operator"):
             after = self._without_window(snapshot, found)
         command = self if self.reason else _because(self, window.reason)

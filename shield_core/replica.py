@@ -69,8 +69,8 @@ class Replica:
         init_timeout: float,
         no_store: NoStore,
         threads: bool,
-        run: Callable[[plan.Command], None],
-        register: Callable[[], None],
+        run: Callable[[plan.Command], object],
+        register: Callable[[], object],
     ) -> None:
         self._backend = backend
         self._port = port

@@ -79,14 +79,9 @@ def _plain(node: ast.AsyncFunctionDef) -> str:
         call.append(f"**{arguments.kwarg.arg}")
     docstring = [node.body[0]] if ast.get_docstring(node) else []
     run = ast.parse(f"return drive(self._engine.{node.name}({', '.join(call)}))").body
-    plain = ast.FunctionDef(
-        name=node.name,
-        args=arguments,
-        body=[*docstring, *run],
-        decorator_list=[],
-        returns=node.returns,
-        type_params=[],
-    )
+    plain = ast.parse(f"def {node.name}(): pass").body[0]
+    assert isinstance(plain, ast.FunctionDef)
+    plain.args, plain.returns, plain.body = arguments, node.returns, [*docstring, *run]
     return ast.unparse(ast.fix_missing_locations(plain))
 
 
