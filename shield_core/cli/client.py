@@ -1,0 +1,83 @@
+"""What commands need of Shield, wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, Unpack
+
+from shield_core.keys import Scope
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, MaintenanceWindow, RouteState
+from shield_core.plan import Authorship
+
+
+class Client(Protocol):
+    """The methods of ``engine.sync`` that commands use; ``engine.sync`` is one implementation.
+
+    They raise a ShieldException when Shield refuses or cannot do what was asked.
+    """
+
+    def get_state(self, path: str) -> RouteState: ...
+
+    def list_states(self, service: str | None = None) -> list[RouteState]: ...
+
+    def list_services(self) -> list[str]: ...
+
+    def enable(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
+
+    def disable(
+        self, path: str, reason: str = "", until: datetime | None = None, **by: Unpack[Authorship]
+    ) -> RouteState: ...
+
+    def set_maintenance(
+        self,
+        path: str,
+        reason: str = "",
+        window: MaintenanceWindow | None = None,
+        read_only: bool = False,
+        until: datetime | None = None,
+        **by: Unpack[Authorship],
+    ) -> RouteState: ...
+
+    def set_env_only(
+        self, path: str, envs: Sequence[str], reason: str = "", **by: Unpack[Authorship]
+    ) -> RouteState: ...
+
+    def schedule_maintenance(
+        self, path: str, window: MaintenanceWindow, reason: str = "", **by: Unpack[Authorship]
+    ) -> RouteState: ...
+
+    def cancel_schedule(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
+
+    def clear_override(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
+
+    def get_maintenance(self, scope: Scope) -> GlobalMaintenanceConfig: ...
+
+    def enable_maintenance(
+        self,
+        scope: Scope,
+        reason: str = "",
+        exempt_paths: Sequence[str] | None = None,
+        include_force_active: bool = False,
+        read_only: bool = False,
+        window: MaintenanceWindow | None = None,
+        **by: Unpack[Authorship],
+    ) -> GlobalMaintenanceConfig: ...
+
+    def disable_maintenance(
+        self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig: ...
+
+    def set_exempt_paths(
+        self, scope: Scope, paths: Sequence[str], reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig: ...
+
+    def get_audit_log(
+        self,
+        path: str | None = None,
+        limit: int | None = 100,
+        service: str | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        since: datetime | None = None,
+    ) -> list[AuditEntry]: ...

@@ -1,0 +1,147 @@
+"""``global`` and ``sm``: the same commands, for everything and for one service."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from shield_core.cli import output, wording
+from shield_core.cli.group import AliasGroup
+from shield_core.cli.options import Edit, Reading, mutation, read_only_option, reading, timing_options
+from shield_core.cli.params import EXEMPT_ENTRY, SERVICE_SCOPE, Timing
+from shield_core.exceptions import ConflictError, InvalidInputError
+from shield_core.keys import ExemptEntry, Scope
+from shield_core.models import GlobalMaintenanceConfig, RouteStatus
+from shield_core.plan import Authorship
+
+_ATTEMPTS = 20
+
+
+def maintenance_group(name: str, scope: Scope | None) -> AliasGroup:
+    """Return the commands for ``scope``; None is a service that each command names."""
+    label = scope.label if scope else "SERVICE"
+    group = AliasGroup(name, help=f"Maintenance of {label}: 'enable' switches it on.")
+    for one in _COMMANDS:
+        function: Callable[..., Any] = functools.partial(one.run, **({"scope": scope} if scope else {}))
+        for option in one.options:
+            function = option(function)
+        if scope is None:
+            function = click.argument("scope", metavar="SERVICE", type=SERVICE_SCOPE)(function)
+        words = [name, one.name, *([] if scope else ["payments-service"]), *one.example]
+        help_text = (inspect.getdoc(one.run) or "").replace("SCOPE", label)
+        group.command(one.name, help=help_text, example=" ".join(words))(function)
+    return group
+
+
+def _status(reading: Reading, scope: Scope) -> None:
+    """Show the maintenance of SCOPE."""
+    config = reading.client.get_maintenance(scope)
+    if reading.as_json:
+        output.print_json(reading.session, wording.scope_data(config))
+    else:
+        output.print_fields(reading.session, wording.scope_fields(scope, config, reading.session.zone))
+
+
+def _enable(
+    edit: Edit,
+    scope: Scope,
+    timing: Timing,
+    exempt: tuple[str, ...],
+    include_force_active: bool,
+    read_only: bool,
+) -> None:
+    """Put SCOPE into maintenance, for good or for a time.
+
+    With --exempt, these paths replace those that were exempt before.
+    """
+    config = edit.client.enable_maintenance(
+        scope,
+        edit.reason,
+        exempt_paths=exempt or None,
+        include_force_active=include_force_active,
+        read_only=read_only,
+        window=timing.window(RouteStatus.MAINTENANCE, edit.reason, read_only),
+        **edit.by,
+    )
+    edit.report_scope(scope, config)
+
+
+def _disable(edit: Edit, scope: Scope) -> None:
+    """End the maintenance of SCOPE; a window in the future stays."""
+    edit.report_scope(scope, edit.client.disable_maintenance(scope, edit.reason, **edit.by))
+
+
+def _exempt_add(edit: Edit, scope: Scope, path: str) -> None:
+    """Let PATH through the maintenance of SCOPE, without switching it on."""
+    _change_exempt(edit, scope, lambda known: [*known, path] if not _named(path, known) else None)
+
+
+def _exempt_remove(edit: Edit, scope: Scope, path: str) -> None:
+    """Let PATH through the maintenance of SCOPE no more."""
+
+    def without(known: tuple[str, ...]) -> list[str]:
+        named = _named(path, known)
+        if not named:
+            listed = f"exempt are {', '.join(known)}" if known else "nothing is"
+            raise InvalidInputError(f"{path} is not exempt from the maintenance of {scope.label}: {listed}.")
+        return [entry for entry in known if entry not in named]
+
+    _change_exempt(edit, scope, without)
+
+
+def _named(path: str, known: tuple[str, ...]) -> list[str]:
+    return [entry for entry in known if ExemptEntry.parse(entry) == ExemptEntry.parse(path)]
+
+
+def _change_exempt(edit: Edit, scope: Scope, change: Callable[[tuple[str, ...]], list[str] | None]) -> None:
+    config = _changed_exempt(edit, scope, change)
+    edit.report(wording.exempt_sentence(scope, config), wording.scope_data(config))
+
+
+def _changed_exempt(
+    edit: Edit, scope: Scope, change: Callable[[tuple[str, ...]], list[str] | None]
+) -> GlobalMaintenanceConfig:
+    """Replace the list as it is now by the changed one, also while others change it."""
+    for _ in range(_ATTEMPTS):
+        seen = edit.client.get_maintenance(scope)
+        paths = change(seen.exempt_paths)
+        if paths is None:
+            return seen
+        by = Authorship(**edit.by)
+        by["expected_revision"] = seen.revision
+        try:
+            return edit.client.set_exempt_paths(scope, paths, edit.reason, **by)
+        except ConflictError:
+            continue
+    raise InvalidInputError(f"The exempt paths of {scope.label} keep changing: try again.")
+
+
+@dataclass(frozen=True)
+class _Command:
+    name: str
+    run: Callable[..., None]
+    options: tuple[Callable[..., Any], ...]
+    example: tuple[str, ...] = ()
+
+
+_exempt_option = click.option(
+    "--exempt", "-e", type=EXEMPT_ENTRY, multiple=True, help="A path to let through; may be repeated."
+)
+_force_active_option = click.option(
+    "--include-force-active", is_flag=True, help="Block routes decorated with @force_active too."
+)
+_path_argument = click.argument("path", type=EXEMPT_ENTRY)
+_enable_options = (_force_active_option, _exempt_option, read_only_option, timing_options, mutation)
+
+_COMMANDS = (
+    _Command("status", _status, (reading,)),
+    _Command("enable", _enable, _enable_options, ('--reason "Deploying v3"', "--exempt /health", "--for 2h")),
+    _Command("disable", _disable, (mutation,), ('--reason "v3 is out"',)),
+    _Command("exempt-add", _exempt_add, (_path_argument, mutation), ("/health",)),
+    _Command("exempt-remove", _exempt_remove, (_path_argument, mutation), ("/health",)),
+)

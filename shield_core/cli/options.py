@@ -1,0 +1,161 @@
+"""What commands have in common: their options, and the objects made of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+import click
+
+from shield_core.cli import output, wording
+from shield_core.cli.client import Client
+from shield_core.cli.params import ACTOR, MOMENT, SERVICE, SPAN, Timing
+from shield_core.cli.session import Session
+from shield_core.exceptions import InvalidKeyError
+from shield_core.keys import RouteKey, Scope
+from shield_core.models import GlobalMaintenanceConfig, RouteState
+from shield_core.plan import Authorship
+
+Function: TypeAlias = Callable[..., None]
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="How to print data. JSON has all fields, and times in UTC.",
+)
+service_option = click.option(
+    "--service",
+    "-s",
+    type=SERVICE,
+    envvar="SHIELD_SERVICE",
+    show_envvar=True,
+    help="The service that a bare path belongs to; '' for all services.",
+)
+read_only_option = click.option(
+    "--read-only", is_flag=True, help="Let GET, HEAD and OPTIONS through and block only writes."
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A command that only looks."""
+
+    session: Session
+    as_json: bool
+    service: str | None = None
+
+    @property
+    def client(self) -> Client:
+        return self.session.client
+
+    def target(self, route: str) -> str:
+        """Return ``route`` as a key of the chosen service, where it names none itself."""
+        if not self.service:
+            return route
+        try:
+            return str(RouteKey.parse(route, service=self.service))
+        except InvalidKeyError:
+            return route  # perhaps a view's name, which the client understands
+
+    def say(self, message: str) -> None:
+        output.say(self.session, message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(Reading):
+    """A command that changes something: why, and on whose behalf."""
+
+    reason: str
+    by: Authorship
+
+    def report_route(self, state: RouteState) -> None:
+        self.report(wording.route_sentence(state, self.session.zone), wording.route_data(state))
+
+    def report_scope(self, scope: Scope, config: GlobalMaintenanceConfig) -> None:
+        self.report(wording.scope_sentence(scope, config, self.session.zone), wording.scope_data(config))
+
+    def report(self, sentence: str, data: wording.Data) -> None:
+        """Tell what changed, and where."""
+        self.say(f"{sentence} [{self.session.place}]")
+        if self.as_json:
+            output.print_json(self.session, data)
+
+
+def reading(function: Function) -> Function:
+    """Give a command ``--format``, and a ``Reading`` as its first argument."""
+
+    @functools.wraps(function)
+    def command(*args: Any, form: str, service: str | None = None, **kwargs: Any) -> None:
+        session = click.get_current_context().find_object(Session)
+        assert session is not None
+        if session.refuses:
+            output.say(session, f"Note: what you see is of this process alone: {session.refuses}")
+        function(Reading(session, form == "json", _chosen(service, session)), *args, **kwargs)
+
+    return format_option(command)
+
+
+def mutation(function: Function) -> Function:
+    """Give a command the options of a change, and an ``Edit`` as its first argument."""
+
+    @functools.wraps(function)
+    def command(
+        *args: Any,
+        form: str,
+        reason: str,
+        note: str,
+        actor: str | None,
+        service: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        session = click.get_current_context().find_object(Session)
+        assert session is not None
+        if session.refuses:
+            raise click.ClickException(f"Nothing was changed: it would reach nobody: {session.refuses}")
+        by = Authorship(actor=actor or session.actor, platform=session.platform, note=note)
+        chosen = _chosen(service, session)
+        function(Edit(session, form == "json", chosen, reason=reason, by=by), *args, **kwargs)
+
+    for option in (
+        format_option,
+        click.option(
+            "--actor", type=ACTOR, envvar="SHIELD_ACTOR", show_envvar=True, help="Who is doing this."
+        ),
+        click.option("--note", default="", help="For operators only: audit log and admin."),
+        click.option("--reason", "-r", default="", help="Shown to callers, and in the audit log."),
+    ):
+        command = option(command)
+    return command
+
+
+def timing_options(function: Function) -> Function:
+    """Give a command the ways to name a time, and a ``Timing``."""
+
+    @functools.wraps(function)
+    def command(
+        *args: Any,
+        span: timedelta | None,
+        until: datetime | None,
+        start: datetime | None,
+        end: datetime | None,
+        **kwargs: Any,
+    ) -> None:
+        function(*args, timing=Timing.of(span, until, start, end), **kwargs)
+
+    for option in (
+        click.option("--end", type=MOMENT, help="When to end, as --until; with or without --start."),
+        click.option("--start", type=MOMENT, help="When to begin; now, if left out."),
+        click.option("--until", type=MOMENT, help="When to end: 2026-03-01T14:30, 2h or 'in 2h'."),
+        click.option("--for", "span", type=SPAN, help="How long: 30m, 2h, 1d or 1h30m."),
+    ):
+        command = option(command)
+    return command
+
+
+def _chosen(service: str | None, session: Session) -> str | None:
+    return (session.service if service is None else service) or None

@@ -1,0 +1,89 @@
+"""Where and how things are printed: data on stdout, messages on stderr, colour for terminals only."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shield_core.cli.session import Session
+
+_COLOURS = {
+    "active": "green",
+    "maintenance": "yellow",
+    "disabled": "red",
+    "env_gated": "magenta",
+    "deprecated": "cyan",
+}
+
+
+def say(session: Session, message: str) -> None:
+    """Tell the operator something, on stderr."""
+    click.echo(_printable(message), file=session.err, err=True)
+
+
+def print_json(session: Session, data: Any) -> None:
+    click.echo(json.dumps(data, indent=2, default=_utc), file=session.out)
+
+
+def print_table(session: Session, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: fitted to a terminal by wrapping, as wide as need be elsewhere."""
+    table = Table(box=box.SIMPLE_HEAD if _is_terminal(session) else None, pad_edge=False, highlight=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    _render(session, table)
+
+
+def print_fields(session: Session, fields: Sequence[tuple[str, str]]) -> None:
+    """Print one thing: a name and a value per line, without those that are empty."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        if value:
+            table.add_row(name, _cell(value))
+    _render(session, table)
+
+
+def _render(session: Session, table: Table) -> None:
+    terminal = _is_terminal(session)
+    width = shutil.get_terminal_size().columns if terminal else 1_000_000
+    text = io.StringIO()
+    plain = not terminal or bool(os.environ.get("NO_COLOR"))
+    console = Console(file=text, width=width, force_terminal=terminal, no_color=plain, highlight=False)
+    console.print(table, soft_wrap=False)
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    click.echo("\n".join(lines), file=session.out, color=terminal)
+
+
+def _is_terminal(session: Session) -> bool:
+    stream: TextIO = session.out or sys.stdout
+    return stream.isatty()
+
+
+def _cell(value: str) -> Text:
+    return Text(_printable(value), style=_COLOURS.get(value, ""))
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` without the line breaks and escape sequences that somebody may have put in."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _utc(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{value!r} has no JSON form")

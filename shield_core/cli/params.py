@@ -1,0 +1,99 @@
+"""Types of options: each turns a text into a value, or says in one sentence what it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+import click
+
+from shield_core.cli.session import Session
+from shield_core.cli.times import parse_moment, parse_past_moment, parse_span
+from shield_core.keys import ExemptEntry, Scope, check_service
+from shield_core.models import MaintenanceWindow, WindowStatus
+
+
+class _Text(click.ParamType):  # type: ignore[type-arg]  # newer clicks only
+    """A text that ``parse`` accepts; a ValueError is a usage error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Moment(click.ParamType):  # type: ignore[type-arg]
+    """A moment, counted from now and read in the session's zone."""
+
+    name = "time"
+
+    def __init__(self, parse: Callable[[str, tzinfo | None, datetime], datetime]) -> None:
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        session = ctx.find_object(Session) if ctx else None
+        try:
+            return self._parse(value, session.zone if session else None, datetime.now(UTC))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _exempt_entry(text: str) -> str:
+    ExemptEntry.parse(text)
+    return text.strip()
+
+
+def _actor(text: str) -> str:
+    if text.strip().lower() in ("", "system"):
+        raise ValueError("A change needs a person's name: 'system' is Shield itself.")
+    return text.strip()
+
+
+SPAN = _Text("span", parse_span)
+MOMENT = _Moment(parse_moment)
+PAST_MOMENT = _Moment(parse_past_moment)
+EXEMPT_ENTRY = _Text("path", _exempt_entry)
+SERVICE = _Text("service", lambda text: check_service(text) if text else "")
+SERVICE_SCOPE = _Text("service", Scope.service)
+ACTOR = _Text("actor", _actor)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a block holds: from ``start`` (None: now) to ``end`` (None: for good)."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @classmethod
+    def of(
+        cls, span: timedelta | None, until: datetime | None, start: datetime | None, end: datetime | None
+    ) -> Timing:
+        """Combine ``--for``, ``--until``, ``--start`` and ``--end``. Raises UsageError."""
+        if sum(one is not None for one in (span, until, end)) > 1:
+            raise click.UsageError("Give only one of --for, --until and --end.")
+        if span is not None:
+            try:
+                end = (start or datetime.now(UTC)) + span
+            except OverflowError:
+                raise click.UsageError("--for is too long.") from None
+        end = end or until
+        if start is not None and end is None:
+            raise click.UsageError("--start needs an --end.")
+        if end is not None and end <= (start or datetime.now(UTC)):
+            raise click.UsageError("The end must be after the start." if start else "The end is in the past.")
+        return cls(start, end)
+
+    def window(self, status: WindowStatus, reason: str, read_only: bool = False) -> MaintenanceWindow | None:
+        """Return the window, None for a block that is for good."""
+        if self.end is None:
+            return None
+        start = self.start or datetime.now(UTC)
+        return MaintenanceWindow(start=start, end=self.end, reason=reason, status=status, read_only=read_only)
