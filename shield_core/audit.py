@@ -37,6 +37,8 @@ class AuditQuery:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 0:
             raise InvalidInputError(f"limit must not be negative, got {self.limit}.")
+        if self.since is not None and self.since.tzinfo is None:
+            raise InvalidInputError(f"since must name a time zone, got {self.since.isoformat()}.")
 
     def matches(self, entry: AuditEntry) -> bool:
         exact = (

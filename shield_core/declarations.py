@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from shield_core.keys import RouteKey
+from shield_core.keys import NOWHERE, RouteKey
 from shield_core.models import Baseline, RouteState, RouteStatus
 
 
@@ -43,6 +43,8 @@ class Declaration:
             status, reason = RouteStatus.ACTIVE, ""
         if envs and status in (RouteStatus.ACTIVE, RouteStatus.DEPRECATED):
             status = RouteStatus.ENV_GATED
+        elif status is RouteStatus.ENV_GATED and not envs:
+            envs = (NOWHERE,)
         baseline = Baseline(
             status=status,
             reason=reason,

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from shield_core.exceptions import InvalidInputError
+from shield_core.keys import NOWHERE
 from shield_core.models import MaintenanceWindow, RouteStatus, strictest
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -62,7 +63,7 @@ def disabled(reason: str = "", response: Callable[..., Any] | None = None) -> Ca
 
 def env_only(*envs: str, response: Callable[..., Any] | None = None) -> Callable[[View], View]:
     """Answer what an unknown URL answers, except in the named environments."""
-    if not envs or not all(isinstance(env, str) and env.strip() for env in envs):
+    if not envs or not all(str(env).strip() for env in envs):
         raise InvalidInputError('@env_only needs the names of environments: @env_only("dev", "staging").')
     return _stamp("env_only", {"status": RouteStatus.ENV_GATED.value, "allowed_envs": list(envs)}, response)
 
@@ -147,10 +148,15 @@ def parse_moment(value: datetime | str) -> datetime:
     moment = value if isinstance(value, datetime) else _parse_text(value)
     if moment.tzinfo is None:
         raise InvalidInputError(f"{value!r} names no time zone: write for example 2027-01-01T04:00:00Z.")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInputError(f"{value!r} is not within the years 1 to 9999 of UTC.") from None
 
 
-def _parse_text(text: str) -> datetime:
+def _parse_text(text: object) -> datetime:
+    if not isinstance(text, str):
+        raise InvalidInputError(f"{text!r} is neither a text nor a datetime.")
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -208,5 +214,6 @@ def _merge(stamps: Mapping[str, Meta], gates: list[list[str]]) -> Meta:
             stamp["status"] = strictest(RouteStatus(merged["status"]), RouteStatus(stamp["status"])).value
         merged.update(stamp)
     if len(gates) > 1:
-        merged["allowed_envs"] = [env for env in gates[0] if all(env in gate for gate in gates[1:])]
+        common = [env for env in gates[0] if all(env in gate for gate in gates[1:])]
+        merged["allowed_envs"] = common or [NOWHERE]
     return merged

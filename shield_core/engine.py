@@ -53,7 +53,8 @@ class ShieldEngine:
 
     ``current_env`` None means that the environment was forgotten: no gate matches then.
     ``service`` is this process's own service, if it has a name. ``resolver`` turns what a person
-    wrote (a view name, a real URL) into keys. ``threads`` False keeps the replica's thread away,
+    wrote (a view name, a real URL) into keys; ``discover`` declares the routes of an adapter's
+    application, before the first look at them. ``threads`` False keeps the replica's thread away,
     for tests. Times are in seconds.
     """
 
@@ -68,6 +69,7 @@ class ShieldEngine:
         init_timeout: float = 2.0,
         no_store: NoStore = "decorators",
         resolver: Callable[[str], Iterable[str]] | None = None,
+        discover: Callable[[], None] | None = None,
         threads: bool = True,
     ) -> None:
         self.backend = backend if backend is not None else MemoryBackend()
@@ -75,6 +77,7 @@ class ShieldEngine:
         self.service = check_service(service) if service else None
         self.release = release
         self._resolver = resolver
+        self._discover = discover
         self._home = HomeLoop(self.backend)
         self._port: Port = AwaitingPort(self.backend, self._home)
         plain = PlainPort(self.backend, self._home)
@@ -448,6 +451,8 @@ class ShieldEngine:
 
     async def _register_declared(self, target: str | None = None) -> bool:
         """Store what is declared and not stored yet; also an unlisted route that ``target`` names."""
+        if self._discover is not None:
+            self._discover()
         waiting = self.replica.unregistered
         if target is not None:
             path = RouteKey.parse(target).path

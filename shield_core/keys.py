@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 from shield_core.exceptions import InvalidKeyError
 
 WEBSOCKET = "WS"
+#: The name of no environment: what a gate without any common environment is open in.
+NOWHERE = "(none)"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HTTP_METHODS = frozenset(
     {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", WEBSOCKET}

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from shield_core.keys import ExemptEntry, RouteKey
+from shield_core.keys import ExemptEntry, RouteKey, is_route_key
 
 
 class RouteStatus(StrEnum):
@@ -104,7 +104,7 @@ class RouteState(_Value):
                 data["status"] = RouteStatus.ACTIVE
             blocked = data.get("status") in BLOCKING or data.get("window") is not None
             data["origin"] = "operator" if blocked else "code"
-        if data.get("service") is None:
+        if data.get("service") is None and is_route_key(str(data["path"])):
             data["service"] = RouteKey.parse(str(data["path"])).service
         return data
 
@@ -131,7 +131,7 @@ class RouteState(_Value):
             status = RouteStatus.DEPRECATED
         window = self.window
         if window is not None and window.runs_at(moment or datetime.now(UTC)):
-            return max(status, window.status, key=_STRICTNESS.__getitem__)
+            return strictest(status, window.status)
         return status
 
 

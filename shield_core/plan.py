@@ -20,7 +20,7 @@ from shield_core.exceptions import (
     RouteNotFoundException,
     RouteProtectedException,
 )
-from shield_core.keys import RouteKey, Scope, is_route_key
+from shield_core.keys import ExemptEntry, RouteKey, Scope, is_route_key
 from shield_core.models import (
     BLOCKING,
     AuditEntry,
@@ -96,6 +96,18 @@ class Command(ABC):
     def _stamp(self) -> dict[str, Any]:
         return {"updated_at": self.now, "updated_by": self.by.get("actor", "system")}
 
+    def _settled(self, state: RouteState, code: Baseline) -> RouteState:
+        """Return to the code where the override no longer says anything else."""
+        says = (state.status, state.allowed_envs, state.read_only, self._unless_over(state.window))
+        code_says = (code.status, code.allowed_envs, code.read_only, self._unless_over(code.window))
+        return self._as_code(state, code) if says == code_says else state
+
+    def _as_code(self, state: RouteState, code: Baseline) -> RouteState:
+        return state.replace(origin="code", baseline=None, note="", **self._stamp, **dict(code))
+
+    def _unless_over(self, window: MaintenanceWindow | None) -> MaintenanceWindow | None:
+        return window if window is not None and window.end > self.now else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class RouteCommand(Command):
@@ -120,7 +132,7 @@ class RouteCommand(Command):
         current = before or _inherited(snapshot, key)
         if self.blocks and current.force_active:
             raise RouteProtectedException(key)
-        after = self._change(current, _code(snapshot, current))
+        after = _kept(snapshot, before, self._change(current, _code(snapshot, current)))
         return self._commit(
             key,
             before,
@@ -131,38 +143,21 @@ class RouteCommand(Command):
         )
 
     @abstractmethod
-    def _change(self, state: RouteState, code: Baseline) -> RouteState | None:
-        """Return the new state, None to delete it."""
+    def _change(self, state: RouteState, code: Baseline) -> RouteState:
+        """Return the new state."""
 
     def _override(self, state: RouteState, code: Baseline, **changes: Any) -> RouteState:
         """Return ``state`` as the operator's own, without a window that is over."""
-        window = state.window if state.window and state.window.end > self.now else None
-        registered = state.revision and state.origin == "code"
         return state.replace(
             **{
-                "window": window,
+                "window": self._unless_over(state.window),
                 "origin": "operator",
-                "baseline": code if registered else state.baseline,
+                "baseline": code if state.origin == "code" else state.baseline,
                 "note": self.by.get("note", ""),
                 **self._stamp,
                 **changes,
             }
         )
-
-    def _settled(self, state: RouteState, code: Baseline) -> RouteState | None:
-        """Return to the code where the override no longer says anything else."""
-        same = (state.status, state.allowed_envs, state.window, state.read_only) == (
-            code.status,
-            code.allowed_envs,
-            code.window,
-            code.read_only,
-        )
-        return self._as_code(state, code) if same else state
-
-    def _as_code(self, state: RouteState, code: Baseline) -> RouteState | None:
-        if state.origin == "operator" and state.baseline is None:
-            return None
-        return state.replace(origin="code", baseline=None, note="", **self._stamp, **dict(code))
 
     def _window(self, end: datetime, status: WindowStatus, read_only: bool = False) -> MaintenanceWindow:
         if end.tzinfo is None:
@@ -180,17 +175,12 @@ class Enable(RouteCommand):
 
     action = "enable"
 
-    def _change(self, state: RouteState, code: Baseline) -> RouteState | None:
+    def _change(self, state: RouteState, code: Baseline) -> RouteState:
         window = state.window if state.window and state.window.start > self.now else None
-        status = RouteStatus.ENV_GATED if state.allowed_envs else RouteStatus.ACTIVE
+        gated = state.allowed_envs or state.status is RouteStatus.ENV_GATED
+        status = RouteStatus.ENV_GATED if gated else _open_status(code)
         enabled = self._override(state, code, status=status, reason="", read_only=False, window=window)
-        code_blocks = code.status in BLOCKING or (code.window is not None and code.window.runs_at(self.now))
-        if code_blocks:
-            return enabled
-        if code.status is RouteStatus.DEPRECATED and status is RouteStatus.ACTIVE:
-            enabled = enabled.replace(status=RouteStatus.DEPRECATED)
-        expired = code.window is not None and code.window.end <= self.now
-        return self._settled(enabled.replace(window=code.window) if expired and not window else enabled, code)
+        return self._settled(enabled, code)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +214,8 @@ class SetMaintenance(RouteCommand):
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         if self.window is not None:
-            return _scheduled(self, state, code, self.window)
+            window = self.window.replace(read_only=True) if self.read_only else self.window
+            return _scheduled(self, state, code, window)
         if self.until is not None:
             _refuse_to_replace_a_future_window(state, self.now)
             window = self._window(self.until, RouteStatus.MAINTENANCE, self.read_only)
@@ -253,7 +244,7 @@ class CancelSchedule(RouteCommand):
 
     action = "schedule_cancel"
 
-    def _change(self, state: RouteState, code: Baseline) -> RouteState | None:
+    def _change(self, state: RouteState, code: Baseline) -> RouteState:
         if state.window is None or state.window.end <= self.now:
             raise InvalidInputError(f"{state.path} has no window that could be cancelled.")
         return self._settled(self._override(state, code, window=None), code)
@@ -271,9 +262,8 @@ class SetEnvironments(RouteCommand):
     def blocks(self) -> bool:
         return bool(self.envs)
 
-    def _change(self, state: RouteState, code: Baseline) -> RouteState | None:
-        if not all(isinstance(env, str) and env.strip() for env in self.envs):
-            raise InvalidInputError("The name of an environment must not be empty.")
+    def _change(self, state: RouteState, code: Baseline) -> RouteState:
+        _refuse_nameless(self.envs)
         status = state.status
         if status not in BLOCKING:
             status = RouteStatus.ENV_GATED if self.envs else _open_status(code)
@@ -287,7 +277,7 @@ class ClearOverride(RouteCommand):
 
     action = "override_cleared"
 
-    def _change(self, state: RouteState, code: Baseline) -> RouteState | None:
+    def _change(self, state: RouteState, code: Baseline) -> RouteState:
         return state if state.origin == "code" else self._as_code(state, code)
 
 
@@ -311,8 +301,11 @@ class SetRoute(RouteCommand):
     def blocks(self) -> bool:
         return self.status in BLOCKING or self.window is not None or bool(self.envs)
 
-    def _change(self, state: RouteState, code: Baseline) -> RouteState | None:
+    def _change(self, state: RouteState, code: Baseline) -> RouteState:
+        _refuse_nameless(self.envs)
         status = self.status
+        if status is RouteStatus.ENV_GATED and not self.envs:
+            raise InvalidInputError("A gate needs the names of the environments in which it is open.")
         if status not in BLOCKING:
             status = RouteStatus.ENV_GATED if self.envs else _open_status(code)
         if self.window is not None and self.window != state.window and self.window.end <= self.now:
@@ -374,9 +367,10 @@ class EnableScopeMaintenance(ScopeCommand):
         if self.window is not None and self.window.end <= self.now:
             raise InvalidInputError("The window is already over.")
         before = snapshot.maintenance(self.scope)
-        exempt = before.exempt_paths if self.exempt_paths is None else tuple(self.exempt_paths)
+        exempt = before.exempt_paths if self.exempt_paths is None else _exempt(self.exempt_paths)
         if self.window is not None:
-            timing: dict[str, Any] = {"window": self.window}
+            window = self.window.replace(read_only=True) if self.read_only else self.window
+            timing: dict[str, Any] = {"window": window}
         else:
             timing = {"enabled": True, "read_only": self.read_only}
         return self._store(
@@ -409,7 +403,7 @@ class SetExemptPaths(ScopeCommand):
     exempt_paths: Sequence[str]
 
     def plan(self, snapshot: Snapshot) -> Commit:
-        return self._store(snapshot, exempt_paths=tuple(self.exempt_paths))
+        return self._store(snapshot, exempt_paths=_exempt(self.exempt_paths))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,14 +463,9 @@ class CrossBoundary(Command):
 
     def _without_window(self, snapshot: Snapshot, found: StoredObject) -> StoredObject | None:
         cleared = found.replace(window=None, **self._stamp)
-        if not isinstance(cleared, RouteState):
+        if not isinstance(found, RouteState) or not isinstance(cleared, RouteState):
             return cleared
-        code = _code(snapshot, cleared)
-        if cleared.baseline is not None and cleared.status == code.status and code.window is None:
-            same = (cleared.allowed_envs, cleared.read_only) == (code.allowed_envs, code.read_only)
-            if same:
-                return cleared.replace(origin="code", baseline=None, note="", **dict(code))
-        return cleared
+        return _kept(snapshot, found, self._settled(cleared, _code(snapshot, cleared)))
 
 
 def crossed_boundary(found: StoredObject, now: datetime) -> datetime | None:
@@ -509,6 +498,7 @@ def resolve(snapshot: Snapshot, target: str, service: str | None = None) -> str:
             for candidate in snapshot.keys_by_path.get(path, ())
             if _may_mean(key, RouteKey.parse(candidate))
         ]
+        found = [one for one in found if RouteKey.parse(one).method == key.method] or found
         if len(found) > 1:
             raise AmbiguousRouteError(target, sorted(found))
         if found:
@@ -529,23 +519,49 @@ def _other_slash(path: str) -> str:
 
 def _inherited(snapshot: Snapshot, store_key: str) -> RouteState:
     """Return the state of a method key that has none of its own: that of its bare path."""
+    bare = _bare(snapshot, store_key)
+    if bare is None:
+        return RouteState(path=store_key)
+    return bare.replace(path=store_key, origin="operator", baseline=None, revision=0)
+
+
+def _bare(snapshot: Snapshot, store_key: str) -> RouteState | None:
+    """Return the state of the bare path that a method key falls back to."""
     key = RouteKey.parse(store_key)
-    bare = snapshot.route(str(key._replace(method=None)))
-    if bare is None or key.method is None:
-        return RouteState(path=store_key, service=key.service, origin="code")
-    return bare.replace(path=store_key, baseline=None, revision=0)
+    return snapshot.route(str(key._replace(method=None))) if key.method else None
+
+
+def _kept(snapshot: Snapshot, before: RouteState | None, after: RouteState) -> RouteState | None:
+    """Return what to store: nothing for a method key that no longer differs from its bare path."""
+    registered = before is not None and (before.origin == "code" or before.baseline is not None)
+    if after.origin == "operator" or registered or _bare(snapshot, after.path) is None:
+        return after
+    return None
 
 
 def _code(snapshot: Snapshot, state: RouteState) -> Baseline:
     """Return what lies under an operator's override: the code, or for a mere method key its bare path."""
-    if state.revision and (state.origin == "code" or state.baseline is not None):
+    bare = _bare(snapshot, state.path)
+    if state.origin == "code" or state.baseline is not None or bare is None:
         return state.code
-    bare = snapshot.route(str(state.key._replace(method=None)))
-    return bare.here if bare is not None else Baseline()
+    return bare.here
 
 
 def _open_status(code: Baseline) -> RouteStatus:
-    return RouteStatus.DEPRECATED if code.sunset_date is not None else RouteStatus.ACTIVE
+    deprecated = code.status is RouteStatus.DEPRECATED or code.sunset_date is not None
+    return RouteStatus.DEPRECATED if deprecated else RouteStatus.ACTIVE
+
+
+def _refuse_nameless(envs: Sequence[str]) -> None:
+    if not all(str(env).strip() for env in envs):
+        raise InvalidInputError("The name of an environment must not be empty.")
+
+
+def _exempt(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return ``paths``. Raises InvalidKeyError for what is no exempt entry."""
+    for path in paths:
+        ExemptEntry.parse(path)
+    return tuple(paths)
 
 
 def _scheduled(

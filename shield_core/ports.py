@@ -53,21 +53,31 @@ class HomeLoop:
     async def adopt_running_loop(self) -> None:
         """Make the running loop the home and start the backend up on it, once."""
         with self._lock:
-            if self._loop is not None and not self._loop.is_closed():
+            if self.running is not None:
                 return
             self._loop = asyncio.get_running_loop()
         await self._backend.startup()
 
+    @property
+    def running(self) -> asyncio.AbstractEventLoop | None:
+        """The home, when there is one."""
+        loop = self._loop
+        return loop if loop is not None and not loop.is_closed() else None
+
     def get(self) -> asyncio.AbstractEventLoop:
         """Return the home; where there is none yet, start a loop thread and the backend on it."""
         with self._lock:
-            if self._loop is not None and not self._loop.is_closed():
-                return self._loop
+            if self.running is not None:
+                return self.running
             loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=loop.run_forever, name="shield-loop", daemon=True)
-            self._thread.start()
-            asyncio.run_coroutine_threadsafe(self._backend.startup(), loop).result()
-            self._loop = loop
+            thread = threading.Thread(target=loop.run_forever, name="shield-loop", daemon=True)
+            thread.start()
+            try:
+                asyncio.run_coroutine_threadsafe(self._backend.startup(), loop).result()
+            except BaseException:
+                _end(loop, thread)
+                raise
+            self._loop, self._thread = loop, thread
             return loop
 
     async def leave(self) -> None:
@@ -80,7 +90,7 @@ class HomeLoop:
             await self._backend.shutdown()
             return
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._backend.shutdown(), loop))
-        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(_end, loop, thread)
 
     def leave_sync(self) -> None:
         with self._lock:
@@ -88,9 +98,13 @@ class HomeLoop:
         if loop is None or thread is None or loop.is_closed():
             return
         asyncio.run_coroutine_threadsafe(self._backend.shutdown(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        _end(loop, thread)
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 class Port(ABC):
@@ -150,8 +164,9 @@ class AwaitingPort(Port):
         return await self._backend.hop(function, *args)
 
     async def _at_home(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        await self._home.adopt_running_loop()
-        loop = self._home.get()
+        loop = self._home.running
+        if loop is None:
+            loop = await asyncio.to_thread(self._home.get)
         if loop is asyncio.get_running_loop():
             return await coroutine
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))

@@ -106,9 +106,13 @@ class _Block:
         )
 
     @property
-    def strictness(self) -> tuple[bool, bool, bool]:
-        """Order: disabled, then full maintenance, then read-only; of equals the endless one."""
-        return (self.status is RouteStatus.DISABLED, not self.read_only, self.until is None)
+    def strictness(self) -> tuple[bool, bool]:
+        """Order of those that block a request: disabled, then maintenance; of equals the endless one."""
+        return (self.status is RouteStatus.DISABLED, self.until is None)
+
+    def spares(self, rule: _Rule) -> bool:
+        """Whether requests by the rule's method pass: only maintenance can be read-only."""
+        return self.read_only and rule.safe and self.status is RouteStatus.MAINTENANCE
 
 
 class _Layer:
@@ -160,7 +164,7 @@ class _Layer:
         if ExemptEntry(None, path) in self._exempt or ExemptEntry(rule.method, path) in self._exempt:
             return "exempt", running[0]
         for block in running:
-            if not (block.read_only and rule.safe):
+            if not block.spares(rule):
                 return "block", block
         return "read_only", running[0]
 
@@ -192,7 +196,7 @@ class _Rule:
         declared: Declaration | None = None,
         env: str | None = None,
     ) -> None:
-        self.method = method
+        self.method = _handler_method(method)
         self.path = path
         self.key = key
         self.safe = method in SAFE_METHODS
@@ -202,7 +206,7 @@ class _Rule:
         self._state = state if overridden else None
         said = state if overridden else declared.baseline if declared else None
         responses = declared.responses if declared else {}
-        scope = Scope("route", key)
+        scope = Scope("route", key) if key else EVERYTHING
 
         blocks: list[_Block] = []
         envs: Sequence[str] = ()
@@ -221,7 +225,7 @@ class _Rule:
                 ),
             )
             for block in blocks
-            if not (block.read_only and self.safe)
+            if not block.spares(self)
         )
         self._allow = Decision(key=key, scope=scope, headers=_deprecation_headers(declared))
         gated = bool(envs) or (said is not None and said.status is RouteStatus.ENV_GATED)
@@ -272,8 +276,8 @@ class _Rule:
 
     @property
     def closed_gate(self) -> bool:
-        """Whether callers must not learn that this route exists."""
-        return self.constant is not None and self.constant.cause is RouteStatus.ENV_GATED
+        """Whether callers must not learn that this route exists, whatever else may block it."""
+        return self._gated is not None and not (self.always_open or self.force_active)
 
 
 class _Methods(dict[str, _Rule]):
@@ -300,7 +304,7 @@ class _Methods(dict[str, _Rule]):
         return rule
 
     def _rule(self, method: str) -> _Rule:
-        name = "GET" if method == "HEAD" else method
+        name = _handler_method(method)
         known = {*self.overrides, *self.declared}
         if name not in known and None not in known:
             return self._stranger(method)
@@ -327,9 +331,12 @@ class _Methods(dict[str, _Rule]):
         return rules[0] if rules and all(rule.closed_gate for rule in rules) else None
 
 
-_declared_gate = Declaration.from_meta(
-    RouteKey(None, None, "/"), {"status": RouteStatus.ENV_GATED, "allowed_envs": ["(none)"]}
-)
+_declared_gate = Declaration.from_meta(RouteKey(None, None, "/"), {"status": RouteStatus.ENV_GATED})
+
+
+def _handler_method(method: str) -> str:
+    """Return the method whose handler answers ``method``: HEAD follows GET."""
+    return "GET" if method == "HEAD" else method
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +395,10 @@ class Ruleset:
             overrides = {method: found for method, found in old.overrides.items() if method != key.method}
             if state is not None and state.origin == "operator":
                 overrides[key.method] = state
-            tables[key.path] = _Methods(key.path, overrides, old.declared, self.env)
+            if overrides or old.declared:
+                tables[key.path] = _Methods(key.path, overrides, old.declared, self.env)
+            else:
+                tables.pop(key.path, None)
         evolved = replace(self, snapshot=snapshot, _tables=tables)
         return evolved._with_layers() if layers_changed else evolved
 
@@ -434,15 +444,25 @@ class Ruleset:
                     return decision
         return rule.decide(moment, trace)
 
+    def decide_unrouted(self, method: str, path: str, *, trace: Trace | None = None) -> Decision:
+        """Decide on a URL path that matches no route: only the wider scopes speak."""
+        if not self._layers and trace is None:
+            return ALLOWED
+        return self._walk(_Rule(method, path), self.clock(), trace)
+
     def decide_preflight(self, method: str, path: str) -> Decision:
         """Decide on a CORS preflight for ``method``: only a closed gate stops it."""
         decision = self.decide(method, path)
         return decision if decision.cause is RouteStatus.ENV_GATED else ALLOWED
 
     def hides(self, path: str) -> bool:
-        """Whether the template must look like an unknown URL: all its methods are closed gates."""
+        """Whether the template must look like an unknown URL: all its methods are closed gates.
+
+        A gate with an answer of its own hides nothing: that answer must be reached.
+        """
         table = self._tables.get(path)
-        return table is not None and table.closed_gates is not None
+        gate = table.closed_gates if table is not None else None
+        return gate is not None and gate.constant is not None and gate.constant.response is None
 
 
 def _deprecation_headers(declared: Declaration | None) -> tuple[tuple[str, str], ...]:

@@ -115,8 +115,9 @@ class Snapshot:
         for key, value in changes.writes:
             known = max(self.revision_of(key), deleted.get(key, 0))
             if value is None:
-                if objects.pop(key, None) is not None:
-                    deleted[key] = max(known, changes.cursor.revision)
+                if changes.cursor.revision >= known:
+                    objects.pop(key, None)
+                    deleted[key] = changes.cursor.revision
             elif value.revision >= known:
                 objects[key] = value
                 deleted.pop(key, None)

@@ -8,9 +8,9 @@ atomic there, and get the six methods from ``RevisionedBackend``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
@@ -76,12 +76,8 @@ class ShieldBackend(ABC):
 
     async def load(self) -> Snapshot:
         """Return the whole state."""
-        memory = self._memory
-        states = await self.list_states()
-        objects = {state.path: _decoded(state) for state in states}
-        newest = max((found.revision for found in objects.values()), default=0)
-        memory.snapshot = Snapshot(memory.epoch, max(newest, memory.snapshot.revision), objects)
-        return memory.snapshot
+        async with self._seen.lock:
+            return await self._look()
 
     async def commit(self, commit: Commit) -> Changes:
         """Write ``commit`` and return it with the revision it got.
@@ -89,13 +85,12 @@ class ShieldBackend(ABC):
         Raises ConflictError when an object is not at its expected revision. Made of six methods
         this is not atomic: another process may write in between.
         """
-        async with self._memory.lock:
-            for key, expected in commit.expect.items():
-                actual = await self._revision_of(key)
-                if actual != expected:
-                    raise ConflictError(Scope.of(key).label, expected, actual)
-            snapshot = await self.load()
-            changes = stamped(commit, Cursor(snapshot.epoch, snapshot.revision + 1), "")
+        async with self._seen.lock:
+            snapshot = await self._look()
+            check_expectations(commit, snapshot.revision_of)
+            latest = await self.get_audit_log(limit=1)
+            head = latest[0].hash if latest else ""
+            changes = stamped(commit, Cursor(snapshot.epoch, snapshot.revision + 1), head)
             for key, value in changes.writes:
                 if value is None:
                     await self.delete_state(key)
@@ -103,7 +98,7 @@ class ShieldBackend(ABC):
                     await self.set_state(key, encoded(key, value))
             for entry in changes.audit:
                 await self.write_audit(entry)
-            self._memory.snapshot = snapshot.apply(changes, advance=True)
+            self._seen.snapshot = snapshot.apply(changes, advance=True)
             return changes
 
     async def watch(self, since: Cursor, timeout: float = 0.0) -> Changes:
@@ -113,18 +108,16 @@ class ShieldBackend(ABC):
         """
         if timeout:
             await asyncio.sleep(min(timeout, self.refresh_interval))
-        before = self._memory.snapshot
-        if since != before.cursor:
-            return Changes(since, reset=True)
-        after = await self.load()
-        writes = [
-            Write(key, value) for key, value in after.objects.items() if before.objects.get(key) != value
-        ]
-        writes += [Write(key, None) for key in before.objects if key not in after.objects]
-        if writes and after.revision == before.revision:
-            after = Snapshot(after.epoch, before.revision + 1, after.objects)
-            self._memory.snapshot = after
-        return Changes(after.cursor, tuple(writes))
+        async with self._seen.lock:
+            before = self._seen.snapshot
+            after = await self._look()
+        if since != before.cursor or after.epoch != before.epoch:
+            return Changes(after.cursor, reset=True)
+        changed = {key: value for key, value in after.objects.items() if before.objects.get(key) != value}
+        if any(value.revision <= before.revision for value in changed.values()):
+            return Changes(after.cursor, reset=True)  # written by somebody who counts differently
+        gone = [Write(key, None) for key in before.objects if key not in after.objects]
+        return Changes(after.cursor, (*(Write(key, value) for key, value in changed.items()), *gone))
 
     async def read_audit(self, query: AuditQuery) -> list[AuditEntry]:
         """Return the entries that ``query`` selects, newest first."""
@@ -134,25 +127,43 @@ class ShieldBackend(ABC):
         """Call ``publish`` once the last commit is certain; at once, outside a transaction."""
         publish()
 
-    async def _revision_of(self, key: str) -> int:
-        with contextlib.suppress(KeyError):
-            return _decoded(await self.get_state(key)).revision
-        return 0
+    async def _look(self) -> Snapshot:
+        """Read all states; what differs from the last time gets a new revision.
+
+        A store that held something and holds nothing now is another one, with an epoch of its own.
+        """
+        seen = self._seen.snapshot
+        objects = {state.path: _decoded(state) for state in await self.list_states()}
+        if objects != seen.objects:
+            newest = max((found.revision for found in objects.values()), default=0)
+            revision = max(newest, seen.revision + 1)
+            self._seen.snapshot = Snapshot(seen.epoch, revision, objects) if objects else _empty()
+        return self._seen.snapshot
+
+    @cached_property
+    def _seen(self) -> _Seen:
+        return _Seen()
+
+
+class _Seen:
+    """What a six-method backend was last seen to hold."""
+
+    def __init__(self) -> None:
+        self.snapshot = _empty()
+        self._lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
-    def _memory(self) -> _SeenState:
-        """What a six-method backend was last seen to hold; made when first needed."""
-        memory: _SeenState | None = self.__dict__.get("_seen_state")
-        if memory is None:
-            memory = self.__dict__["_seen_state"] = _SeenState()
-        return memory
+    def lock(self) -> asyncio.Lock:
+        """A lock of the running loop: after a fork or a restart the home is another one."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._lock, self._loop = asyncio.Lock(), loop
+        return self._lock
 
 
-class _SeenState:
-    def __init__(self) -> None:
-        self.epoch = uuid4().hex[:12]
-        self.snapshot = Snapshot(self.epoch)
-        self.lock = asyncio.Lock()
+def _empty() -> Snapshot:
+    return Snapshot(uuid4().hex[:12])
 
 
 class RevisionedBackend(ShieldBackend):

@@ -72,4 +72,6 @@ class MemoryBackend(SyncNativeBackend):
             self._changed.notify_all()
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
-        return query.select(reversed(list(self._audit)))
+        with self._changed:
+            newest_first = list(reversed(self._audit))
+        return query.select(newest_first)

@@ -1,0 +1,198 @@
+"""The models backend: state, audit entry and revision in the project's own database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import uuid4
+
+from asgiref.sync import sync_to_async
+from django.db import IntegrityError, OperationalError, connections, models, router, transaction
+
+from shield_core import forking
+from shield_core.audit import AuditQuery
+from shield_core.backends.base import Result, SyncNativeBackend, check_expectations, stamped
+from shield_core.models import AuditEntry
+from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
+from shield_django import rows
+from shield_django.models import (
+    StoredAuditEntry,
+    StoredDeletion,
+    StoredMaintenance,
+    StoredRoute,
+    StoreRevision,
+)
+
+_ROW = 1
+_BATCH = 500
+_LOCKED_PATIENCE = 20.0
+
+
+class ModelsBackend(SyncNativeBackend):
+    """Stores everything in relational tables of the database ``using`` (else what routers say).
+
+    The first statement of a commit updates the one revision row, which orders all commits and
+    makes SQLite take its write lock at once. Inside a caller's transaction a commit is part of
+    it: other processes and this one's rules follow when it is committed.
+    """
+
+    def __init__(self, using: str | None = None, audit_limit: int | None = None) -> None:
+        self._using = using
+        self._audit_limit = audit_limit
+        self._wake = threading.Event()
+        forking.watch(self)
+
+    def after_fork(self) -> None:
+        self._wake = threading.Event()
+
+    @property
+    def alias(self) -> str:
+        """The database, for reading too: a lagging replica would look like an older revision."""
+        return self._using or router.db_for_write(StoreRevision)
+
+    async def hop(self, function: Callable[..., Result], *args: Any) -> Result:
+        return await sync_to_async(function, thread_sensitive=True)(*args)
+
+    def after_commit(self, publish: Callable[[], None]) -> None:
+        transaction.on_commit(publish, using=self.alias)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def close_sync(self) -> None:
+        connections[self.alias].close()
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def load_sync(self) -> Snapshot:
+        position = self._position()
+        objects = {row.key: rows.from_row(row) for row in self._rows()}
+        # What was committed while the rows were read is here in part; the feed, which goes on
+        # from the position before them, brings the rest.
+        return Snapshot(position.epoch, position.revision, objects)
+
+    def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes:
+        connections[self.alias].close_if_unusable_or_obsolete()
+        position = self._position()
+        if position == since and timeout:
+            self._wake.wait(timeout)
+            self._wake.clear()
+            position = self._position()
+        if position == since:
+            return Changes(position)
+        if position.epoch != since.epoch or position.revision < since.revision:
+            return Changes(position, reset=True)
+        writes = [Write(row.key, rows.from_row(row)) for row in self._rows(since.revision)]
+        gone = StoredDeletion.objects.using(self.alias).filter(revision__gt=since.revision)
+        writes += [Write(row.key, None) for row in gone]
+        return Changes(position, tuple(writes))
+
+    def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
+        entries = StoredAuditEntry.objects.using(self.alias)
+        for name in ("path", "service", "actor", "action", "platform"):
+            if (wanted := getattr(query, name)) is not None:
+                entries = entries.filter(**{name: wanted})
+        if query.since is not None:
+            entries = entries.filter(timestamp__gte=rows.to_column(query.since))
+        if query.search:
+            text = models.Q()
+            for name in ("path", "actor", "reason", "note"):
+                text |= models.Q(**{f"{name}__icontains": query.search})
+            entries = entries.filter(text)
+        if query.cursor is not None:
+            after = StoredAuditEntry.objects.using(self.alias).filter(id=query.cursor).values("number")
+            entries = entries.filter(number__lt=models.Subquery(after))
+        return [rows.from_audit_row(row) for row in entries[: query.limit]]
+
+    def _position(self) -> Cursor:
+        found = StoreRevision.objects.using(self.alias).filter(pk=_ROW).values_list("epoch", "revision")
+        return Cursor(*next(iter(found), ("", 0)))
+
+    def _rows(self, after: int = -1) -> Iterable[StoredRoute | StoredMaintenance]:
+        for table in (StoredRoute, StoredMaintenance):
+            yield from table.objects.using(self.alias).filter(revision__gt=after)
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def commit_sync(self, commit: Commit) -> Changes:
+        patience = time.monotonic() + _LOCKED_PATIENCE
+        while True:
+            try:
+                with transaction.atomic(using=self.alias):
+                    return self._commit(commit)
+            except OperationalError as error:
+                # SQLite gives up on a busy file after its own time-out; in a caller's transaction
+                # the caller must decide, elsewhere the commit is simply repeated.
+                busy = "locked" in str(error) and not connections[self.alias].in_atomic_block
+                if not busy or time.monotonic() > patience:
+                    raise
+
+    def _commit(self, commit: Commit) -> Changes:
+        position, audit_head = self._advance()
+        check_expectations(commit, self._revisions(commit.expect).__getitem__)
+        changes = stamped(commit, position, audit_head)
+        self._write(changes)
+        if changes.audit:
+            entries = [rows.to_audit_row(entry) for entry in changes.audit]
+            StoredAuditEntry.objects.using(self.alias).bulk_create(entries, batch_size=_BATCH)
+            self._revision_row.update(audit_head=changes.audit[-1].hash)
+            self._trim_audit()
+        return changes
+
+    def _advance(self) -> tuple[Cursor, str]:
+        if not self._revision_row.update(revision=models.F("revision") + 1):
+            try:
+                with transaction.atomic(using=self.alias):
+                    StoreRevision.objects.using(self.alias).create(pk=_ROW, epoch=uuid4().hex[:12])
+            except IntegrityError:
+                pass  # another process made the row between the two statements
+            self._revision_row.update(revision=models.F("revision") + 1)
+        row = self._revision_row.get()
+        return Cursor(row.epoch, row.revision), row.audit_head
+
+    @property
+    def _revision_row(self) -> models.QuerySet[StoreRevision]:
+        return StoreRevision.objects.using(self.alias).filter(pk=_ROW)
+
+    def _revisions(self, keys: Iterable[str]) -> dict[str, int]:
+        revisions = dict.fromkeys(keys, 0)
+        for table, group in _by_table(revisions):
+            for start in range(0, len(group), _BATCH):
+                found = table.objects.using(self.alias).filter(pk__in=group[start : start + _BATCH])
+                revisions.update(found.values_list("pk", "revision"))
+        return revisions
+
+    def _write(self, changes: Changes) -> None:
+        put = {key: rows.to_row(key, value) for key, value in changes.writes if value is not None}
+        gone = [key for key, value in changes.writes if value is None]
+        deletions = StoredDeletion.objects.using(self.alias)
+        for table, group in _by_table(put):
+            table.objects.using(self.alias).bulk_create(
+                [put[key] for key in group],
+                batch_size=_BATCH,
+                update_conflicts=True,
+                unique_fields=["key"],
+                update_fields=rows.columns(table),
+            )
+            for start in range(0, len(group), _BATCH):
+                deletions.filter(pk__in=group[start : start + _BATCH]).delete()
+        for table, group in _by_table(gone):
+            table.objects.using(self.alias).filter(pk__in=group).delete()
+        for key in gone:
+            deletions.update_or_create(key=key, defaults={"revision": changes.cursor.revision})
+
+    def _trim_audit(self) -> None:
+        if self._audit_limit is None:
+            return
+        numbers = StoredAuditEntry.objects.using(self.alias).values_list("number", flat=True)
+        for oldest_kept in numbers[self._audit_limit : self._audit_limit + 1]:
+            StoredAuditEntry.objects.using(self.alias).filter(number__lte=oldest_kept).delete()
+
+
+def _by_table(keys: Iterable[str]) -> list[tuple[Any, list[str]]]:
+    groups: dict[Any, list[str]] = {}
+    for key in keys:
+        groups.setdefault(rows.table_of(key), []).append(key)
+    return list(groups.items())

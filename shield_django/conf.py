@@ -1,0 +1,86 @@
+"""Shield's settings: flat names, setting > environment variable > default, read when needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from django.conf import settings
+
+from shield_core.replica import NoStore
+
+PREFIX = "SHIELD_"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _truth(text: str) -> bool:
+    return text.strip().lower() in {"1", "true", "yes", "on"}
+
+
+#: How an environment variable's text is read, where it is not a text.
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "exempt": _words,
+    "refresh_interval": float,
+    "init_timeout": float,
+    "testing": _truth,
+    "responses": json.loads,
+}
+
+
+@dataclass(frozen=True)
+class ShieldSettings:
+    """The effective settings. Times are in seconds."""
+
+    #: "models", "memory", a dotted path, or {"BACKEND": …, "OPTIONS": {…}}.
+    backend: Any = "models"
+    #: The environment's name, which ``@env_only`` compares. None: no gate matches.
+    env: str | None = None
+    #: This project's service, where several share a store.
+    service: str | None = None
+    #: What runs here, for operators: a version or a commit.
+    release: str = ""
+    #: Paths ("/health", "GET:/metrics") or view names that are never blocked.
+    exempt: Sequence[str] = ()
+    #: Between two looks at the store, where it cannot tell of changes by itself.
+    refresh_interval: float = 1.0
+    #: How long the first requests of a process wait for the first load.
+    init_timeout: float = 2.0
+    #: What serves when a process has never seen its store: decorators, maintenance, refuse.
+    no_store: NoStore = "decorators"
+    #: Answers by status: {"maintenance": callable or dotted path, …}.
+    responses: Mapping[str, Any] = field(default_factory=dict)
+    #: None: a per-process memory engine inside Django's test environment.
+    testing: bool | None = None
+
+    @classmethod
+    def read(cls) -> ShieldSettings:
+        """Read the settings now. Raises ValueError for an environment variable of the wrong type."""
+        values = {one.name: _value(one.name) for one in fields(cls)}
+        given = {name: value for name, value in values.items() if value is not None}
+        if "env" not in given and settings.DEBUG:
+            given["env"] = "dev"
+        return cls(**given)
+
+
+def _value(name: str) -> Any:
+    variable = PREFIX + name.upper()
+    value = getattr(settings, variable, None)
+    if value is not None:
+        return value
+    text = os.environ.get(variable)
+    if text is None or not text.strip():
+        return None
+    try:
+        return _PARSERS.get(name, str)(text)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The environment variable {variable}={text!r} cannot be read: {error}") from error
+
+
+#: Every setting's name; anything else that begins with SHIELD_ is probably misspelt.
+NAMES = frozenset(PREFIX + one.name.upper() for one in fields(ShieldSettings))

@@ -1,0 +1,119 @@
+"""The middleware: decides on every request that Django resolved, in sync and in async mode.
+
+Decisions fall in ``process_view``, where Django has resolved the URL and language, session and
+user are known. A URL that resolves to nothing meets the wider scopes on its way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponseBase
+
+from shield_core.ruleset import Decision, Ruleset
+from shield_django import project, responses
+from shield_django.project import Project
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class ShieldMiddleware:
+    """Place it after SecurityMiddleware, WhiteNoise and CorsMiddleware, before all that answers itself."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response: Any = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+        # Bound here, because Django would run a sync process_view of an async middleware in a thread.
+        self.process_view: Any = self._process_view_async if self.is_async else self._process_view
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.is_async:
+            return self._call_async(request)
+        found = project.current()
+        if found.replica.ruleset is None:
+            found.ready()
+        response = self.get_response(request)
+        blocked = _finish(request, response, found)
+        return response if blocked is None else _settled(responses.make(request, blocked, found))
+
+    async def _call_async(self, request: HttpRequest) -> Any:
+        found = project.current()
+        if found.replica.ruleset is None:
+            await found.ready_async()
+        response = await self.get_response(request)
+        blocked = _finish(request, response, found)
+        if blocked is None:
+            return response
+        answer = responses.make(request, blocked, found)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def _process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
+        found = project.current()
+        decision = _decide(request, found.replica.ruleset or found.ready(), found)
+        if decision.cause is None:
+            return None
+        return _settled(responses.make(request, decision, found))
+
+    async def _process_view_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
+        found = project.current()
+        decision = _decide(request, found.replica.ruleset or await found.ready_async(), found)
+        if decision.cause is None:
+            return None
+        answer = responses.make(request, decision, found)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+
+def _decide(request: HttpRequest, rules: Ruleset, found: Project) -> Decision:
+    """Decide on a resolved request, and keep the decision as ``request.shield``."""
+    route: str = request.resolver_match.route  # type: ignore[union-attr]
+    template = found.templates.get(route)
+    if template is None:
+        template = found.template_of(request)
+        rules = found.replica.ruleset or rules
+    method = request.method or "GET"
+    decision = rules.decide(method, template)
+    if decision.cause is not None and method == "OPTIONS" and (asked := _preflight_for(request)):
+        decision = rules.decide_preflight(asked, template)
+    request.shield = decision  # type: ignore[attr-defined]
+    return decision
+
+
+def _finish(request: HttpRequest, response: Any, found: Project) -> Decision | None:
+    """Add an allowed route's headers; return the decision that blocks an unknown URL, if any."""
+    decision: Decision | None = getattr(request, "shield", None)
+    if decision is not None:
+        for name, value in decision.headers:
+            response.setdefault(name, value)
+        return None
+    if response.status_code != 404 or request.resolver_match is not None:
+        return None
+    if _preflight_for(request):
+        return None
+    rules = found.replica.ruleset or found.replica.ready()
+    decision = rules.decide_unrouted(request.method or "GET", request.path_info)
+    return decision if decision.cause is not None else None
+
+
+def _preflight_for(request: HttpRequest) -> str:
+    """Return the method that a CORS preflight asks for, empty for any other request."""
+    if request.method != "OPTIONS" or "HTTP_ORIGIN" not in request.META:
+        return ""
+    return str(request.META.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", ""))
+
+
+def _settled(answer: Any) -> Any:
+    """Return a custom answer in sync mode, also one that an ``async def`` makes."""
+    if not isinstance(answer, Awaitable):
+        return answer
+
+    async def wait() -> Any:
+        return await answer
+
+    return async_to_sync(wait)()

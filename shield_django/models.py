@@ -1,0 +1,214 @@
+"""The tables of the models backend, and the unmanaged models behind the admin's pages.
+
+The storage models (``Stored…``) are ordinary tables to query; write through the engine, which
+also writes revision and audit entry. They have no permissions and no admin.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from shield_core.models import RouteStatus
+
+KEY_LENGTH = 500
+
+
+class Status(models.TextChoices):
+    ACTIVE = RouteStatus.ACTIVE.value, _("active")
+    MAINTENANCE = RouteStatus.MAINTENANCE.value, _("maintenance")
+    DISABLED = RouteStatus.DISABLED.value, _("disabled")
+    ENV_GATED = RouteStatus.ENV_GATED.value, _("env-gated")
+    DEPRECATED = RouteStatus.DEPRECATED.value, _("deprecated")
+
+
+class Origin(models.TextChoices):
+    CODE = "code", _("code")
+    OPERATOR = "operator", _("operator")
+
+
+class StoreRevision(models.Model):
+    """The one row that orders all commits: its update is the first statement of each."""
+
+    epoch = models.CharField(max_length=32)
+    revision = models.BigIntegerField(default=0)
+    audit_head = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.revision}"
+
+
+class Stored(models.Model):
+    """What route states and maintenance have in common."""
+
+    key = models.CharField(max_length=KEY_LENGTH, primary_key=True)
+    reason = models.TextField(blank=True)
+    note = models.TextField(blank=True)
+    read_only = models.BooleanField(default=False)
+    window_start = models.DateTimeField(null=True)
+    window_end = models.DateTimeField(null=True)
+    window = models.JSONField(null=True, help_text="The whole window, as it is sent to clients.")
+    revision = models.BigIntegerField(db_index=True)
+    updated_at = models.DateTimeField(null=True)
+    updated_by = models.CharField(max_length=255, blank=True)
+    extra = models.JSONField(default=dict, help_text="Fields of a newer version, kept.")
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class StoredRoute(Stored):
+    """A route's state: ``status`` is the base status, which no window changes."""
+
+    service = models.CharField(max_length=255, null=True, db_index=True)  # noqa: DJ001 - None is "no service"
+    method = models.CharField(max_length=32, blank=True)
+    path = models.CharField(max_length=KEY_LENGTH)
+    status = models.CharField(max_length=16, choices=Status.choices, db_index=True)
+    allowed_envs = models.JSONField(default=list)
+    sunset_date = models.DateTimeField(null=True)
+    successor_path = models.TextField(null=True)  # noqa: DJ001 - None is "no successor"
+    force_active = models.BooleanField(default=False)
+    origin = models.CharField(max_length=8, choices=Origin.choices, db_index=True)
+    baseline = models.JSONField(null=True)
+    release = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+
+class StoredMaintenance(Stored):
+    """The maintenance of everything or of one service."""
+
+    enabled = models.BooleanField(default=False)
+    exempt_paths = models.JSONField(default=list)
+    include_force_active = models.BooleanField(default=False)
+
+    class Meta:
+        default_permissions = ()
+
+
+class StoredDeletion(models.Model):
+    """At which revision an object went away, for those who follow the changes."""
+
+    key = models.CharField(max_length=KEY_LENGTH, primary_key=True)
+    revision = models.BigIntegerField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class StoredAuditEntry(models.Model):
+    """One line of the audit log, sealed to the line before it."""
+
+    number = models.BigAutoField(primary_key=True)
+    id = models.CharField(max_length=32, unique=True)
+    timestamp = models.DateTimeField(db_index=True)
+    path = models.CharField(max_length=KEY_LENGTH, db_index=True)
+    service = models.CharField(max_length=255, null=True, db_index=True)  # noqa: DJ001 - None is "no service"
+    action = models.CharField(max_length=64, db_index=True)
+    actor = models.CharField(max_length=255, db_index=True)
+    platform = models.CharField(max_length=32)
+    reason = models.TextField(blank=True)
+    note = models.TextField(blank=True)
+    previous_status = models.CharField(max_length=16, null=True)  # noqa: DJ001 - None is "no status"
+    new_status = models.CharField(max_length=16, null=True)  # noqa: DJ001 - None is "no status"
+    revision = models.BigIntegerField(db_index=True)
+    request_id = models.CharField(max_length=255, blank=True)
+    client_ip = models.CharField(max_length=64, blank=True)
+    details = models.JSONField(default=dict)
+    prev_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+    extra = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("-number",)
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.path}"
+
+
+class Unmanaged(models.Model):
+    """A model without a table: the admin shows what the engine knows, whatever the backend."""
+
+    class Meta:
+        abstract = True
+        managed = False
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("Routes are changed through the engine, which writes the audit entry.")
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise NotImplementedError("Routes and audit entries are not deleted.")
+
+
+class Route(Unmanaged):
+    """A route as operators see it."""
+
+    key = models.CharField(_("route"), max_length=KEY_LENGTH, primary_key=True)
+    service = models.CharField(_("service"), max_length=255, blank=True)
+    method = models.CharField(_("method"), max_length=32, blank=True)
+    path = models.CharField(_("path"), max_length=KEY_LENGTH)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices)
+    effective_status = models.CharField(_("status now"), max_length=16, choices=Status.choices)
+    reason = models.TextField(_("reason"), blank=True)
+    note = models.TextField(_("note"), blank=True)
+    origin = models.CharField(_("set by"), max_length=8, choices=Origin.choices)
+    allowed_envs = models.JSONField(_("environments"), default=list)
+    window_start = models.DateTimeField(_("window start"), null=True)
+    window_end = models.DateTimeField(_("window end"), null=True)
+    read_only = models.BooleanField(_("read-only"), default=False)
+    force_active = models.BooleanField(_("force active"), default=False)
+    revision = models.BigIntegerField(_("revision"), default=0)
+    updated_at = models.DateTimeField(_("changed"), null=True)
+    updated_by = models.CharField(_("changed by"), max_length=255, blank=True)
+
+    class Meta(Unmanaged.Meta):
+        abstract = False
+        default_permissions = ("view", "change")
+        verbose_name = _("route")
+        verbose_name_plural = _("routes")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class AuditLogEntry(Unmanaged):
+    """A line of the audit log as operators see it."""
+
+    id = models.CharField(max_length=32, primary_key=True)
+    timestamp = models.DateTimeField(_("time"))
+    path = models.CharField(_("route"), max_length=KEY_LENGTH)
+    service = models.CharField(_("service"), max_length=255, blank=True)
+    action = models.CharField(_("action"), max_length=64)
+    actor = models.CharField(_("who"), max_length=255)
+    platform = models.CharField(_("from"), max_length=32)
+    reason = models.TextField(_("reason"), blank=True)
+    note = models.TextField(_("note"), blank=True)
+    previous_status = models.CharField(_("before"), max_length=16, blank=True)
+    new_status = models.CharField(_("after"), max_length=16, blank=True)
+    revision = models.BigIntegerField(_("revision"), default=0)
+    request_id = models.CharField(_("request id"), max_length=255, blank=True)
+    client_ip = models.CharField(_("client address"), max_length=64, blank=True)
+    details = models.JSONField(_("details"), default=dict)
+    hash = models.CharField(_("hash"), max_length=64, blank=True)
+
+    class Meta(Unmanaged.Meta):
+        abstract = False
+        default_permissions = ("view",)
+        verbose_name = _("audit log entry")
+        verbose_name_plural = _("audit log")
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.path}"

@@ -1,0 +1,100 @@
+"""What is always open: the way of the operator to the controls, and SHIELD_EXEMPT.
+
+Views are recognised by what they are, not by their URL, so that a project may mount the admin
+anywhere, and a forged path opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth import views as auth_views
+from django.contrib.staticfiles.views import serve as serve_staticfiles
+from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch, Resolver404, resolve
+from django.views import i18n
+from django.views.static import serve as serve_directory
+
+from shield_core.keys import ExemptEntry, RouteKey, without_slash
+
+if TYPE_CHECKING:
+    from shield_django.discovery import Leaf
+
+_ADMIN_DOORS = frozenset({"index", "login", "logout", "i18n_javascript", "app_index"})
+
+
+@dataclass(frozen=True, slots=True)
+class Openness:
+    """Which routes of a URLconf are never decided upon."""
+
+    entries: frozenset[ExemptEntry]
+    names: frozenset[str]
+    login_routes: frozenset[str]
+
+    @classmethod
+    def of(cls, exempt: Iterable[str], placed: Sequence[tuple[Leaf, str]]) -> Openness:
+        entries = [text for text in exempt if "/" in text]
+        return cls(
+            frozenset(ExemptEntry.parse(text) for text in entries),
+            frozenset(text for text in exempt if "/" not in text),
+            frozenset(_login_routes()),
+        )
+
+    def is_open(self, leaf: Leaf, key: RouteKey) -> bool:
+        """Whether the route is never blocked."""
+        path = without_slash(key.path)
+        return (
+            leaf.name in self.names
+            or ExemptEntry(None, path) in self.entries
+            or (key.method is not None and ExemptEntry(key.method, path) in self.entries)
+            or leaf.route() in self.login_routes
+            or _is_door(leaf.view, leaf.pattern.default_args or {})
+        )
+
+
+def is_admin_page(view: Any) -> bool:
+    """Whether the view is a page of a Django admin."""
+    return hasattr(view, "admin_site") or hasattr(view, "model_admin") or _is_admin_site(_owner(view))
+
+
+def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
+    """Whether the view leads an operator to the controls, or belongs to them."""
+    if getattr(getattr(view, "model_admin", None), "always_open", False):
+        return True
+    original = _original(view)
+    if _is_admin_site(_owner(original)) and getattr(original, "__name__", "") in _ADMIN_DOORS:
+        return True
+    if original in (i18n.set_language, serve_staticfiles):
+        return True
+    if original is serve_directory:
+        return bool(settings.STATIC_ROOT) and str(arguments.get("document_root")) == str(settings.STATIC_ROOT)
+    view_class = getattr(view, "view_class", None)
+    doors = (auth_views.LoginView, auth_views.LogoutView, i18n.JavaScriptCatalog)
+    return isinstance(view_class, type) and issubclass(view_class, doors)
+
+
+def _original(view: Any) -> Any:
+    while hasattr(view, "__wrapped__"):
+        view = view.__wrapped__
+    return view
+
+
+def _owner(view: Any) -> Any:
+    return getattr(view, "__self__", None)
+
+
+def _is_admin_site(owner: Any) -> bool:
+    from django.contrib.admin.sites import AdminSite
+
+    return isinstance(owner, AdminSite)
+
+
+def _login_routes() -> set[str]:
+    """Return the routes of LOGIN_URL, also where it is the door to a single sign-on."""
+    try:
+        return {resolve(resolve_url(settings.LOGIN_URL)).route}
+    except (Resolver404, NoReverseMatch):
+        return set()

@@ -1,0 +1,268 @@
+"""The project's engine, made from its settings when first needed.
+
+``current()`` is what every request calls: one global. It is made anew when settings change.
+Inside Django's test environment it is a memory engine without a thread, new for each test, so
+that a project's tests neither query nor wait nor leak state into each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from django.conf import settings
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from shield_core.backends.base import ShieldBackend
+from shield_core.backends.memory import MemoryBackend
+from shield_core.engine import ShieldEngine
+from shield_core.ruleset import Decision, Ruleset, Trace
+from shield_core.snapshot import Changes, Snapshot
+from shield_django import hiding
+from shield_django.conf import PREFIX, ShieldSettings
+from shield_django.discovery import Catalog
+from shield_django.signals import state_changed
+
+logger = logging.getLogger("shield")
+
+BACKENDS = {
+    "memory": "shield_core.backends.memory.MemoryBackend",
+    "models": "shield_django.backends.ModelsBackend",
+}
+_OTHERS = {
+    "ROOT_URLCONF",
+    "LANGUAGES",
+    "LANGUAGE_CODE",
+    "LOGIN_URL",
+    "DEBUG",
+    "DATABASES",
+    "INSTALLED_APPS",
+}
+
+
+class Project:
+    """An engine and the catalog of the routes it decides on."""
+
+    __slots__ = ("catalog", "engine", "replica", "responses", "templates")
+
+    def __init__(self, engine: ShieldEngine, catalog: Catalog, responses: Mapping[str, Any]) -> None:
+        self.engine = engine
+        self.replica = engine.replica
+        self.catalog = catalog
+        self.responses = responses
+        #: Route string, as Django resolves it, to template.
+        self.templates = catalog.templates
+
+        engine.declare(catalog.declarations.values())
+
+    def learn(self, urlconf: Any) -> None:
+        """Take the routes of a URLconf into the rules, once."""
+        if new := self.catalog.learn(urlconf):
+            self.engine.declare(new)
+            hiding.watch(self.catalog, {one.key.path for one in new if one.baseline.allowed_envs})
+
+    def discover(self) -> None:
+        self.learn(settings.ROOT_URLCONF)
+
+    def template_of(self, request: HttpRequest) -> str:
+        """Return the template of a resolved request whose URLconf is not known yet."""
+        self.learn(getattr(request, "urlconf", settings.ROOT_URLCONF))
+        route = request.resolver_match.route  # type: ignore[union-attr]
+        return self.templates.setdefault(route, f"/{route}")
+
+    def ready(self) -> Ruleset:
+        """Return the rules of a process that has none in force yet, which may wait for them."""
+        self.discover()
+        rules = self.replica.ready()
+        self._hide(rules.snapshot.routes)
+        return rules
+
+    async def ready_async(self) -> Ruleset:
+        self.discover()
+        rules = await self.replica.ready_async()
+        self._hide(rules.snapshot.routes)
+        return rules
+
+    def follow(self, snapshot: Snapshot, changes: Changes) -> None:
+        """Take note of changes that this process applied."""
+        self._hide(snapshot.routes if changes.reset else [key for key, _ in changes.writes])
+        state_changed.send(sender=self.engine, snapshot=snapshot, changes=changes)
+
+    def _hide(self, keys: Iterable[str]) -> None:
+        routes = self.replica.snapshot.routes if self.replica.snapshot else {}
+        gated = (routes[key] for key in keys if key in routes and routes[key].allowed_envs)
+        hiding.watch(self.catalog, {state.key.path for state in gated})
+
+
+_lock = threading.RLock()
+_project: Project | None = None
+_for_test: tuple[Any, Project] | None = None
+_catalog: Catalog | None = None
+
+
+def current() -> Project:
+    """Return the project's engine and catalog."""
+    return _project if _project is not None else _make()
+
+
+def _make() -> Project:
+    global _project
+    with _lock:
+        if _project is not None:
+            return _project
+        read = ShieldSettings.read()
+        if is_testing(read):
+            return _make_for_test(read)
+        _project = _build(read, make_backend(read.backend), threads=True)
+        return _project
+
+
+def is_testing(read: ShieldSettings) -> bool:
+    """Whether this is Django's test environment, which has an outbox instead of mail."""
+    return hasattr(mail, "outbox") if read.testing is None else read.testing
+
+
+def _make_for_test(read: ShieldSettings) -> Project:
+    """Return this test's engine: Django gives each test a new outbox, which tells tests apart."""
+    global _for_test
+    outbox = getattr(mail, "outbox", None)
+    if _for_test is None or _for_test[0] is not outbox:
+        _for_test = (outbox, _build(read, MemoryBackend(), threads=False))
+    return _for_test[1]
+
+
+def _build(read: ShieldSettings, backend: ShieldBackend, *, threads: bool) -> Project:
+    catalog = _catalog_for(tuple(read.exempt))
+    if read.env is None:
+        logger.warning(
+            "The environment is not named, so routes with @env_only stay closed everywhere: set SHIELD_ENV."
+        )
+
+    def discover() -> None:
+        project.discover()
+
+    def resolve(text: str) -> list[str]:
+        project.discover()
+        return project.catalog.resolve(text)
+
+    engine = ShieldEngine(
+        backend,
+        read.env,
+        service=read.service,
+        release=read.release,
+        refresh_interval=read.refresh_interval,
+        init_timeout=read.init_timeout,
+        no_store=read.no_store,
+        resolver=resolve,
+        discover=discover,
+        threads=threads,
+    )
+
+    responses = {
+        status: import_string(found) if isinstance(found, str) else found
+        for status, found in read.responses.items()
+    }
+    project = Project(engine, catalog, responses)
+    engine.subscribe(project.follow)
+    return project
+
+
+def _catalog_for(exempt: tuple[str, ...]) -> Catalog:
+    """Return the catalog, which outlives the engines of single tests."""
+    global _catalog
+    if _catalog is None or _catalog.exempt != exempt:
+        _catalog = Catalog(exempt)
+    return _catalog
+
+
+def make_backend(setting: Any) -> ShieldBackend:
+    """Make the backend that SHIELD_BACKEND describes. Raises ImproperlyConfigured."""
+    if isinstance(setting, ShieldBackend):
+        return setting
+    name, options = setting, {}
+    if isinstance(setting, Mapping):
+        name, options = setting.get("BACKEND"), dict(setting.get("OPTIONS", {}))
+    if not isinstance(name, str):
+        raise ImproperlyConfigured(f"SHIELD_BACKEND must name a backend, got {setting!r}.")
+    try:
+        factory = import_string(BACKENDS.get(name, name))
+        backend = factory(**options)
+    except (ImportError, TypeError) as error:
+        known = ", ".join(sorted(BACKENDS))
+        raise ImproperlyConfigured(
+            f"SHIELD_BACKEND {name!r} cannot be used: {error}. It is one of {known} or a dotted path."
+        ) from error
+    if not isinstance(backend, ShieldBackend):
+        raise ImproperlyConfigured(f"SHIELD_BACKEND {name!r} makes {backend!r}, which is no ShieldBackend.")
+    return backend
+
+
+async def start() -> None:
+    """Start with the server: load the rules before the first request."""
+    found = current()
+    await found.engine.start()
+    await found.ready_async()
+
+
+async def stop() -> None:
+    """Stop with the server."""
+    if _project is not None:
+        await _project.engine.stop()
+
+
+def forget_test() -> None:
+    """Forget the memory engine of the test that has just run."""
+    global _for_test
+    _for_test = None
+
+
+def reset() -> None:
+    """Forget the engine; the next request makes a new one from the settings as they are then."""
+    global _project, _for_test, _catalog
+    with _lock:
+        forgotten = [one for one in (_project, _for_test and _for_test[1]) if one]
+        _project = _for_test = _catalog = None
+    for project in forgotten:
+        project.replica.stop()
+
+
+def follow_settings() -> None:
+    setting_changed.connect(_on_setting_changed, dispatch_uid="shield")
+
+
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting.startswith(PREFIX) or setting in _OTHERS:
+        reset()
+
+
+def decide(target: str, method: str = "GET", *, trace: Trace | None = None) -> Decision:
+    """Decide on a route anywhere: in a task, a consumer, a template.
+
+    ``target`` is a view name, a key or a URL path. Raises RouteNotFoundException.
+    """
+    project = current()
+    project.discover()
+    key = project.catalog.one_key(target)
+    return project.engine.decide(key.method or method, key.path, trace=trace)
+
+
+class _Engine:
+    """Stands for the project's engine, which settings may replace."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current().engine, name)
+
+    def __repr__(self) -> str:
+        return "<the project's ShieldEngine>"
+
+
+if TYPE_CHECKING:
+    engine: ShieldEngine
+else:
+    engine = cast("ShieldEngine", _Engine())

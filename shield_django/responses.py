@@ -1,0 +1,109 @@
+"""What a blocked caller gets from Django: a custom answer, a page, JSON, or what an unknown URL gets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template import Context, Engine, TemplateDoesNotExist, loader
+from django.urls import Resolver404
+
+from shield_core.models import RouteStatus
+from shield_core.responses import Answer, answer
+from shield_core.ruleset import Decision
+from shield_django.signals import request_blocked
+
+if TYPE_CHECKING:
+    from shield_django.project import Project
+
+logger = logging.getLogger("shield.blocked")
+
+_OWN_TEMPLATES = Engine(
+    dirs=[str(Path(__file__).parent / "templates")],
+    libraries={"i18n": "django.templatetags.i18n"},
+)
+
+
+def make(request: HttpRequest, decision: Decision, found: Project) -> Any:
+    """Return the answer to a blocked request, or an awaitable of it.
+
+    Raises Resolver404 for an environment gate: the project's own answer to an unknown URL.
+    """
+    assert decision.cause is not None
+    _tell(request, decision)
+    custom = decision.response or found.responses.get(decision.cause.value)
+    if custom is not None:
+        made = custom(request, decision.exception())
+        return _marked_later(made) if isinstance(made, Awaitable) else _marked(made)
+    if decision.cause is RouteStatus.ENV_GATED:
+        raise _unknown_url(request)
+    now = datetime.now(UTC)
+    neutral = answer(decision, method=request.method or "GET", path=request.path_info, now=now)
+    return _marked(_page(request, decision, neutral) if _prefers_html(request) else _json(neutral))
+
+
+def _json(neutral: Answer) -> HttpResponse:
+    return HttpResponse(
+        neutral.body, status=neutral.status, content_type="application/json", headers=dict(neutral.headers)
+    )
+
+
+def _page(request: HttpRequest, decision: Decision, neutral: Answer) -> HttpResponse:
+    """Render ``shield/<status>.html`` without context processors, which may want a database."""
+    assert decision.cause is not None
+    name = f"shield/{decision.cause.value}.html"
+    context = {
+        "request": request,
+        "decision": decision,
+        "message": neutral.error["message"],
+        "reason": decision.reason,
+        "until": decision.until,
+    }
+    try:
+        text = loader.get_template(name).render(context)
+    except (TemplateDoesNotExist, ImproperlyConfigured):
+        text = _OWN_TEMPLATES.get_template(name).render(Context(context))
+    return HttpResponse(text, status=neutral.status, headers=dict(neutral.headers))
+
+
+def _prefers_html(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["application/json", "text/html"]) == "text/html"
+
+
+def _unknown_url(request: HttpRequest) -> Resolver404:
+    """Return the exception that Django raises for a URL that resolves to nothing."""
+    match = request.resolver_match
+    tried = list(match.tried or []) if match is not None else []
+    request.resolver_match = None
+    return Resolver404({"tried": tried or [[]], "path": request.path_info.lstrip("/")})
+
+
+def _marked(response: Any) -> HttpResponseBase:
+    """Keep Django from logging planned maintenance as an error, which would mail the ADMINS."""
+    if not isinstance(response, HttpResponseBase):
+        raise TypeError(f"A custom answer must be an HttpResponse, got {response!r}.")
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+async def _marked_later(response: Awaitable[Any]) -> HttpResponseBase:
+    return _marked(await response)
+
+
+def _tell(request: HttpRequest, decision: Decision) -> None:
+    from shield_django.middleware import ShieldMiddleware
+
+    logger.info(
+        "%s %s is blocked: %s",
+        request.method,
+        decision.key or request.path_info,
+        decision.cause,
+        extra={"route": decision.key, "cause": str(decision.cause), "reason": decision.reason},
+    )
+    request_blocked.send(sender=ShieldMiddleware, request=request, decision=decision)
