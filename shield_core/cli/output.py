@@ -69,7 +69,7 @@ def _render(session: Session, table: Table) -> None:
     console = Console(file=text, width=width, force_terminal=terminal, no_color=plain, highlight=False)
     console.print(table, soft_wrap=False)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    click.echo("\n".join(lines), file=session.out, color=terminal)
+    click.echo("\n".join(lines).strip("\n"), file=session.out, color=terminal)
 
 
 def _is_terminal(session: Session) -> bool:

@@ -92,7 +92,7 @@ def route_fields(state: RouteState, zone: tzinfo | None) -> list[tuple[str, str]
         ("sunset", shown(state.sunset_date, zone) if state.sunset_date else ""),
         ("successor", state.successor_path or ""),
         ("set by", _author(state)),
-        ("the code says", str(state.code.status) if state.origin == "operator" else ""),
+        ("the code says", _code_says(state, now) if state.origin == "operator" else ""),
         ("note", state.note),
         ("changed", shown(state.updated_at, zone) if state.updated_at else ""),
         ("revision", str(state.revision)),
@@ -174,6 +174,10 @@ def _told(said: str, held: RouteState | GlobalMaintenanceConfig, zone: tzinfo | 
         f'reason "{block.reason}"' if block and block.reason else "",
     ]
     return ", ".join([said, *filter(None, parts)])
+
+
+def _code_says(state: RouteState, now: datetime) -> str:
+    return str(state.replace(**dict(state.code)).effective(now))
 
 
 def _author(state: RouteState) -> str:

@@ -1,0 +1,187 @@
+"""Maintenance of everything and of one service: the same commands."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from shield_core.engine import ShieldEngine
+from shield_core.keys import EVERYTHING, Scope
+from shield_core.plan import Authorship
+from tests.cli.conftest import Shield
+
+SHOP = Scope.service("shop")
+GROUPS = [
+    pytest.param("global {} ", EVERYTHING, id="global"),
+    pytest.param("sm {} shop ", SHOP, id="sm"),
+    pytest.param("service-maintenance {} shop ", SHOP, id="service-maintenance"),
+]
+by_group = pytest.mark.parametrize("group, scope", GROUPS)
+
+
+@by_group
+def test_enable_switches_maintenance_on(
+    shield: Shield, engine: ShieldEngine, group: str, scope: Scope
+) -> None:
+    line = group.format("enable") + "-r 'Deploying v3' --note t12 -e /health --exempt GET:/ready --read-only"
+
+    result = shield(f"{line} --include-force-active")
+
+    config = engine.sync.get_maintenance(scope)
+    assert (config.enabled, config.reason, config.note) == (True, "Deploying v3", "t12")
+    assert config.exempt_paths == ("/health", "GET:/ready")
+    assert config.include_force_active
+    assert config.read_only
+    assert "is now in maintenance, read-only" in result.stderr
+    assert 'reason "Deploying v3"; exempt: /health, GET:/ready [the test store' in result.stderr
+    [entry] = engine.sync.get_audit_log()
+    assert (entry.action, entry.actor, entry.platform) == (
+        f"{scope.kind}_maintenance_on",
+        "ann@desk",
+        "cli",
+    )
+
+
+@by_group
+def test_enable_for_a_time_ends_by_itself(
+    shield: Shield, engine: ShieldEngine, group: str, scope: Scope
+) -> None:
+    result = shield(group.format("enable") + "-r deploy --for 2h --format json")
+
+    config = engine.sync.get_maintenance(scope)
+    assert config.window is not None
+    assert not config.enabled
+    assert config.window.end - config.window.start == pytest.approx(
+        timedelta(hours=2), abs=timedelta(seconds=1)
+    )
+    assert config.window.reason == "deploy"
+    shown = json.loads(result.stdout)
+    assert shown["effective"] is True
+    assert shown["window"]["end"].endswith("Z")
+
+
+@by_group
+def test_enable_in_a_window_to_come(shield: Shield, group: str, scope: Scope) -> None:
+    result = shield(group.format("enable") + "--start 2035-01-01T10:00 --end 2035-01-01T11:00")
+
+    assert "out of maintenance, maintenance from 2035-01-01 10:00:00 CET until" in result.stderr
+
+
+@by_group
+def test_disable_ends_it_with_a_reason(
+    shield: Shield, engine: ShieldEngine, group: str, scope: Scope
+) -> None:
+    shield(group.format("enable"))
+
+    result = shield(group.format("disable") + "--reason 'v3 is out'")
+
+    assert not engine.sync.get_maintenance(scope).enabled
+    assert "is now out of maintenance" in result.stderr
+    assert engine.sync.get_audit_log(limit=1)[0].reason == "v3 is out"
+
+
+@by_group
+def test_exempt_add_never_switches_maintenance_on(
+    shield: Shield, engine: ShieldEngine, group: str, scope: Scope
+) -> None:
+    first = shield(group.format("exempt-add") + "/health")
+    again = shield(group.format("exempt-add") + "/health/")
+
+    config = engine.sync.get_maintenance(scope)
+    assert config.exempt_paths == ("/health",)
+    assert not config.enabled
+    assert f"Exempt from the maintenance of {scope.label}: /health; maintenance is off" in first.stderr
+    assert again.exit_code == 0
+    assert len(engine.sync.get_audit_log()) == 1
+
+
+@by_group
+def test_exempt_remove(shield: Shield, engine: ShieldEngine, group: str, scope: Scope) -> None:
+    shield(group.format("enable") + "-e /health -e /ready")
+
+    assert shield(group.format("exempt-remove") + "/health/").exit_code == 0
+    unknown = shield(group.format("exempt-remove") + "/health")
+
+    config = engine.sync.get_maintenance(scope)
+    assert config.enabled
+    assert config.exempt_paths == ("/ready",)
+    assert unknown.exit_code == 1
+    assert (
+        f"/health is not exempt from the maintenance of {scope.label}: exempt are /ready." in unknown.stderr
+    )
+
+
+@by_group
+def test_enable_without_exempt_keeps_those_there_are(
+    shield: Shield, engine: ShieldEngine, group: str, scope: Scope
+) -> None:
+    shield(group.format("exempt-add") + "/health")
+
+    shield(group.format("enable"))
+
+    assert engine.sync.get_maintenance(scope).exempt_paths == ("/health",)
+
+
+@by_group
+def test_status(shield: Shield, group: str, scope: Scope) -> None:
+    off = shield(group.format("status"))
+    shield(group.format("enable") + "-r deploy -e /health")
+    on = shield(group.format("status"))
+    data = json.loads(shield(group.format("status") + "--format json").stdout)
+
+    assert [line.split() for line in off.stdout.splitlines()] == [
+        ["scope", *scope.label.split()],
+        ["maintenance", "off"],
+    ]
+    fields = [line.split(maxsplit=1) for line in on.stdout.splitlines()]
+    assert ["maintenance", "on"] in fields
+    assert ["reason", "deploy"] in fields
+    assert ["exempt", "/health"] in fields
+    assert (data["enabled"], data["effective"], data["exempt_paths"]) == (True, True, ["/health"])
+
+
+@pytest.mark.parametrize("words", ["enable", "disable", "exempt-add /x", "exempt-remove /x"])
+def test_where_it_would_reach_nobody_a_change_is_refused(
+    shield: Shield, engine: ShieldEngine, words: str
+) -> None:
+    result = shield(f"global {words}", refuses="memory.")
+
+    assert result.exit_code == 1
+    assert "it would reach nobody" in result.stderr
+    assert engine.sync.get_audit_log() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "global enable -e nopath",
+        "global exempt-add nopath",
+        "global enable --for 1h --until 2h",
+        "sm enable",
+        "sm enable 'not a service'",
+        "sm status",
+    ],
+)
+def test_wrong_usage_is_exit_2(shield: Shield, engine: ShieldEngine, line: str) -> None:
+    assert shield(line).exit_code == 2
+    assert engine.sync.get_audit_log() == []
+
+
+def test_exempt_add_keeps_what_another_operator_adds_meanwhile(
+    shield: Shield, engine: ShieldEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = type(engine.sync).set_exempt_paths
+    calls = []
+
+    def overtaken(self: object, scope: Scope, paths: list[str], reason: str = "", **by: object) -> object:
+        calls.append(paths)
+        if len(calls) == 1:
+            real(engine.sync, scope, ["/theirs"], **Authorship(actor="bob"))
+        return real(engine.sync, scope, paths, reason, **by)
+
+    monkeypatch.setattr(type(engine.sync), "set_exempt_paths", overtaken)
+
+    assert shield("global exempt-add /ours").exit_code == 0
+    assert engine.sync.get_maintenance(EVERYTHING).exempt_paths == ("/theirs", "/ours")
