@@ -16,14 +16,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from shield_core.exceptions import InvalidInputError
-from shield_core.keys import NOWHERE
+from shield_core.keys import NOWHERE, is_environment
 from shield_core.models import MaintenanceWindow, RouteStatus, strictest
 
 View = TypeVar("View", bound=Callable[..., Any])
 Meta = dict[str, Any]
 
 META = "__shield_meta__"
-STAMPED_IN = "__shield_stamped_in__"
+#: Module and line of the outermost decorator, for the check that finds stamps made in a URLconf.
+STAMPED_AT = "__shield_stamped_at__"
 _STAMPS = {
     name: f"__shield_{name}__"
     for name in ("maintenance", "disabled", "env_only", "deprecated", "force_active", "rate_limit")
@@ -63,7 +64,7 @@ def disabled(reason: str = "", response: Callable[..., Any] | None = None) -> Ca
 
 def env_only(*envs: str, response: Callable[..., Any] | None = None) -> Callable[[View], View]:
     """Answer what an unknown URL answers, except in the named environments."""
-    if not envs or not all(str(env).strip() for env in envs):
+    if not envs or not all(map(is_environment, envs)):
         raise InvalidInputError('@env_only needs the names of environments: @env_only("dev", "staging").')
     return _stamp("env_only", {"status": RouteStatus.ENV_GATED.value, "allowed_envs": list(envs)}, response)
 
@@ -173,7 +174,8 @@ def _parse_text(text: object) -> datetime:
 def _stamp(name: str, meta: Meta, response: Callable[..., Any] | None) -> Callable[[View], View]:
     if response is not None:
         meta["responses"] = {name: response}
-    caller = sys._getframe(2).f_globals.get("__name__", "")
+    frame = sys._getframe(2)
+    place = (frame.f_globals.get("__name__", ""), frame.f_lineno)
 
     def decorate(view: View) -> View:
         if not callable(view):
@@ -181,7 +183,7 @@ def _stamp(name: str, meta: Meta, response: Callable[..., Any] | None) -> Callab
         try:
             setattr(view, _STAMPS[name], meta)
             setattr(view, META, meta_of(view))
-            setattr(view, STAMPED_IN, caller)
+            setattr(view, STAMPED_AT, place)
             _stamped[id(view)] = weakref.ref(view, functools.partial(_forget, id(view)))
         except (AttributeError, TypeError) as error:
             raise InvalidInputError(

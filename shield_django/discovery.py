@@ -80,7 +80,7 @@ class Catalog:
                 return []
             leaves = list(walk(resolver))
             languages = _languages() if any(leaf.depends_on_language for leaf in leaves) else []
-            placed = [(leaf, template) for leaf, template in _templates(leaves)]
+            placed = [(leaf, template) for leaf, template in place(leaves)]
             gates = openness.Openness.of(self.exempt, placed)
             new: dict[RouteKey, Declaration] = {}
             for leaf, template in placed:
@@ -192,7 +192,7 @@ def handlers(view: Any) -> Iterator[tuple[str | None, tuple[Any, ...]]]:
             yield method.upper(), owners
 
 
-def _templates(leaves: list[Leaf]) -> Iterator[tuple[Leaf, str]]:
+def place(leaves: list[Leaf]) -> Iterator[tuple[Leaf, str]]:
     """Give each leaf its template; a format suffix leads to the route without it."""
     with translation.override(settings.LANGUAGE_CODE):
         plain = {leaf.template for leaf in leaves if not leaf.has_suffix}
