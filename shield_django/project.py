@@ -7,6 +7,7 @@ that a project's tests neither query nor wait nor leak state into each other.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -49,9 +50,12 @@ _OTHERS = {
 class Project:
     """An engine and the catalog of the routes it decides on."""
 
-    __slots__ = ("catalog", "engine", "replica", "responses", "templates")
+    __slots__ = ("catalog", "engine", "for_test", "replica", "responses", "templates")
 
-    def __init__(self, engine: ShieldEngine, catalog: Catalog, responses: Mapping[str, Any]) -> None:
+    def __init__(
+        self, engine: ShieldEngine, catalog: Catalog, responses: Mapping[str, Any], *, for_test: bool
+    ) -> None:
+        self.for_test = for_test
         self.engine = engine
         self.replica = engine.replica
         self.catalog = catalog
@@ -102,7 +106,6 @@ class Project:
 
 _lock = threading.RLock()
 _project: Project | None = None
-_for_test: tuple[Any, Project] | None = None
 _catalog: Catalog | None = None
 
 
@@ -114,12 +117,13 @@ def current() -> Project:
 def _make() -> Project:
     global _project
     with _lock:
-        if _project is not None:
-            return _project
-        read = ShieldSettings.read()
-        if is_testing(read):
-            return _make_for_test(read)
-        _project = _build(read, make_backend(read.backend), threads=True)
+        if _project is None:
+            read = ShieldSettings.read()
+            if is_testing(read):
+                _project = _build(read, MemoryBackend(), for_test=True)
+                _renew_before_each_test()
+            else:
+                _project = _build(read, make_backend(read.backend), for_test=False)
         return _project
 
 
@@ -128,18 +132,40 @@ def is_testing(read: ShieldSettings) -> bool:
     return hasattr(mail, "outbox") if read.testing is None else read.testing
 
 
-def _make_for_test(read: ShieldSettings) -> Project:
-    """Return this test's engine: Django gives each test a new outbox, which tells tests apart."""
-    global _for_test
-    outbox = getattr(mail, "outbox", None)
-    if _for_test is None or _for_test[0] is not outbox:
-        _for_test = (outbox, _build(read, MemoryBackend(), threads=False))
-    return _for_test[1]
+def enter_test_environment() -> None:
+    """Leave an engine behind that was made before Django's test environment was set up."""
+    if _project is not None and not _project.for_test and is_testing(ShieldSettings.read()):
+        reset()
 
 
-def _build(read: ShieldSettings, backend: ShieldBackend, *, threads: bool) -> Project:
+def forget_test() -> None:
+    """Forget the memory engine of the test that has just run."""
+    global _project
+    with _lock:
+        if _project is not None and _project.for_test:
+            _project = None
+
+
+def _renew_before_each_test() -> None:
+    """Let Django's test cases begin without the state of the test before; pytest has a plugin for it."""
+    from django.test import SimpleTestCase
+
+    run_test = SimpleTestCase.__call__
+    if getattr(run_test, "forgets_shield_state", False):
+        return
+
+    @functools.wraps(run_test)
+    def call(self: SimpleTestCase, result: Any = None) -> None:
+        forget_test()
+        run_test(self, result)
+
+    call.forgets_shield_state = True  # type: ignore[attr-defined]
+    SimpleTestCase.__call__ = call  # type: ignore[method-assign]
+
+
+def _build(read: ShieldSettings, backend: ShieldBackend, *, for_test: bool) -> Project:
     catalog = _catalog_for(tuple(read.exempt))
-    if read.env is None:
+    if read.env is None and not for_test:
         logger.warning(
             "The environment is not named, so routes with @env_only stay closed everywhere: set SHIELD_ENV."
         )
@@ -161,14 +187,14 @@ def _build(read: ShieldSettings, backend: ShieldBackend, *, threads: bool) -> Pr
         no_store=read.no_store,
         resolver=resolve,
         discover=discover,
-        threads=threads,
+        threads=not for_test,
     )
 
     responses = {
         status: import_string(found) if isinstance(found, str) else found
         for status, found in read.responses.items()
     }
-    project = Project(engine, catalog, responses)
+    project = Project(engine, catalog, responses, for_test=for_test)
     engine.subscribe(project.follow)
     return project
 
@@ -216,20 +242,13 @@ async def stop() -> None:
         await _project.engine.stop()
 
 
-def forget_test() -> None:
-    """Forget the memory engine of the test that has just run."""
-    global _for_test
-    _for_test = None
-
-
 def reset() -> None:
     """Forget the engine; the next request makes a new one from the settings as they are then."""
-    global _project, _for_test, _catalog
+    global _project, _catalog
     with _lock:
-        forgotten = [one for one in (_project, _for_test and _for_test[1]) if one]
-        _project = _for_test = _catalog = None
-    for project in forgotten:
-        project.replica.stop()
+        forgotten, _project, _catalog = _project, None, None
+    if forgotten is not None:
+        forgotten.replica.stop()
 
 
 def follow_settings() -> None:
@@ -259,6 +278,7 @@ class _Engine:
         if name.startswith("_"):
             # Test runners look for marks on whatever a module imports, before the test environment is up.
             raise AttributeError(name)
+        enter_test_environment()
         return getattr(current().engine, name)
 
     def __repr__(self) -> str:
