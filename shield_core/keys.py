@@ -86,6 +86,11 @@ def check_service(name: str) -> str:
     return name
 
 
+def is_environment(name: object) -> bool:
+    """Return whether ``name`` may name an environment."""
+    return isinstance(name, str) and bool(name.strip())
+
+
 class Scope(NamedTuple):
     """What a maintenance configuration or a limit applies to, as a value.
 

@@ -20,7 +20,7 @@ from shield_core.exceptions import (
     RouteNotFoundException,
     RouteProtectedException,
 )
-from shield_core.keys import ExemptEntry, RouteKey, Scope, is_route_key
+from shield_core.keys import ExemptEntry, RouteKey, Scope, is_environment, is_route_key
 from shield_core.models import (
     BLOCKING,
     AuditEntry,
@@ -304,7 +304,7 @@ class SetRoute(RouteCommand):
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         _refuse_nameless(self.envs)
         status = self.status
-        if status is RouteStatus.ENV_GATED and not self.envs:
+        if status == RouteStatus.ENV_GATED and not self.envs:
             raise InvalidInputError("A gate needs the names of the environments in which it is open.")
         if status not in BLOCKING:
             status = RouteStatus.ENV_GATED if self.envs else _open_status(code)
@@ -393,6 +393,36 @@ class DisableScopeMaintenance(ScopeCommand):
         future = window if window and window.start > self.now else None
         return self._store(
             snapshot, "off", enabled=False, reason="", note=self.by.get("note", ""), window=future
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScopeMaintenance(ScopeCommand):
+    """Set everything of a scope's maintenance at once, as the admin's form does.
+
+    ``enabled`` is the switch that no window changes, ``window`` None takes the window away.
+    """
+
+    enabled: bool
+    exempt_paths: Sequence[str] = ()
+    include_force_active: bool = False
+    read_only: bool = False
+    window: MaintenanceWindow | None = None
+
+    def plan(self, snapshot: Snapshot) -> Commit:
+        before = snapshot.maintenance(self.scope)
+        if self.window is not None and self.window != before.window and self.window.end <= self.now:
+            raise InvalidInputError("The window is already over.")
+        return self._store(
+            snapshot,
+            "on" if self.enabled or self.window is not None else "off",
+            enabled=self.enabled,
+            window=self.window,
+            reason=self.reason,
+            note=self.by.get("note", ""),
+            exempt_paths=_exempt(self.exempt_paths),
+            include_force_active=self.include_force_active,
+            read_only=self.read_only,
         )
 
 
@@ -553,7 +583,7 @@ def _open_status(code: Baseline) -> RouteStatus:
 
 
 def _refuse_nameless(envs: Sequence[str]) -> None:
-    if not all(str(env).strip() for env in envs):
+    if not all(map(is_environment, envs)):
         raise InvalidInputError("The name of an environment must not be empty.")
 
 

@@ -316,21 +316,22 @@ class _Methods(dict[str, _Rule]):
 
     def _stranger(self, method: str) -> _Rule:
         """A method that the route has no handler for: it must not reveal a closed gate."""
-        closed = self.closed_gates
-        if closed is not None:
-            return _Rule(
-                method, self.path, key=closed.key, state=closed._state, declared=_declared_gate, env=None
-            )
-        return _Rule(method, self.path, key=str(RouteKey(None, method, self.path)))
+        gates = self.closed_gates
+        if not gates:
+            return _Rule(method, self.path, key=str(RouteKey(None, method, self.path)))
+        return _Rule(
+            method, self.path, key=gates[0].key, state=gates[0]._state, declared=_declared_gate, env=None
+        )
 
     @property
-    def closed_gates(self) -> _Rule | None:
-        """Return one of the rules when all of them are closed gates: the URL is unknown then."""
-        methods = {*self.overrides, *self.declared}
-        rules = [self[method or "GET"] for method in methods]
-        return rules[0] if rules and all(rule.closed_gate for rule in rules) else None
+    def closed_gates(self) -> list[_Rule]:
+        """Return all rules when they are closed gates, else none: the URL is unknown then."""
+        rules = [self[method or _ANY_OTHER] for method in {*self.overrides, *self.declared}]
+        return rules if all(rule.closed_gate for rule in rules) else []
 
 
+#: What stands for a method that has no rule of its own.
+_ANY_OTHER = ""
 _declared_gate = Declaration.from_meta(RouteKey(None, None, "/"), {"status": RouteStatus.ENV_GATED})
 
 
@@ -391,7 +392,7 @@ class Ruleset:
             if key.service != self.service:
                 continue
             state = snapshot.route(store_key)
-            old = tables.get(key.path) or _Methods(key.path, {}, {}, self.env)
+            old = self._table(tables, key.path)
             overrides = {method: found for method, found in old.overrides.items() if method != key.method}
             if state is not None and state.origin == "operator":
                 overrides[key.method] = state
@@ -407,11 +408,15 @@ class Ruleset:
         tables = dict(self._tables)
         for declaration in declarations:
             key = declaration.key
-            old = tables.get(key.path) or _Methods(key.path, {}, {}, self.env)
+            old = self._table(tables, key.path)
             tables[key.path] = _Methods(
                 key.path, old.overrides, {**old.declared, key.method: declaration}, self.env
             )
         return replace(self, _tables=tables)
+
+    def _table(self, tables: Mapping[str, _Methods], path: str) -> _Methods:
+        found = tables.get(path)  # empty, and false, while nobody has asked for a method
+        return found if found is not None else _Methods(path, {}, {}, self.env)
 
     def _with_layers(self) -> Ruleset:
         scopes = [EVERYTHING, *([Scope("service", self.service)] if self.service else [])]
@@ -458,11 +463,15 @@ class Ruleset:
     def hides(self, path: str) -> bool:
         """Whether the template must look like an unknown URL: all its methods are closed gates.
 
-        A gate with an answer of its own hides nothing: that answer must be reached.
+        A gate with an answer of its own hides nothing, nor does one under maintenance: that answer
+        must be reached.
         """
         table = self._tables.get(path)
-        gate = table.closed_gates if table is not None else None
-        return gate is not None and gate.constant is not None and gate.constant.response is None
+        gates = table.closed_gates if table is not None else []
+        decisions = [gate.decide(self.clock(), None) for gate in gates]
+        return bool(decisions) and all(
+            decision.cause is RouteStatus.ENV_GATED and decision.response is None for decision in decisions
+        )
 
 
 def _deprecation_headers(declared: Declaration | None) -> tuple[tuple[str, str], ...]:

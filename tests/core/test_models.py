@@ -1,0 +1,186 @@
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from pydantic import ValidationError
+
+from shield_core.keys import EVERYTHING
+from shield_core.models import (
+    AuditEntry,
+    Baseline,
+    GlobalMaintenanceConfig,
+    MaintenanceWindow,
+    RouteState,
+    RouteStatus,
+    strictest,
+)
+
+START = datetime(2027, 1, 1, 4, tzinfo=UTC)
+END = START + timedelta(hours=2)
+
+
+def window(**fields):
+    return MaintenanceWindow(**{"start": START, "end": END, **fields})
+
+
+VALUES = [
+    RouteState(path="GET:/x"),
+    GlobalMaintenanceConfig(),
+    AuditEntry(action="enable"),
+    window(),
+    Baseline(),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_are_immutable(value):
+    name = next(iter(type(value).model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(value, name, getattr(value, name))
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_fields_that_a_newer_version_wrote_survive_a_rewrite(value):
+    kind = type(value)
+    loaded = kind.model_validate_json(json.dumps({**value.model_dump(mode="json"), "colour": {"r": 1}}))
+    rewritten = loaded.replace()
+    assert json.loads(rewritten.model_dump_json())["colour"] == {"r": 1}
+
+
+def test_unknown_fields_inside_a_window_survive_a_change_of_its_route():
+    state = RouteState.model_validate(
+        {"path": "/x", "window": {"start": START, "end": END, "ticket": "OPS-1"}, "origin": "operator"}
+    )
+    changed = state.replace(status=RouteStatus.DISABLED)
+    assert json.loads(changed.model_dump_json())["window"]["ticket"] == "OPS-1"
+
+
+def test_a_replacement_is_validated():
+    with pytest.raises(ValidationError):
+        RouteState(path="/x").replace(status="closed")
+
+
+@pytest.mark.parametrize("end", [START, START - timedelta(seconds=1)], ids=["empty", "backwards"])
+def test_a_window_ends_after_it_starts(end):
+    with pytest.raises(ValidationError, match="a window must end after it starts"):
+        window(end=end)
+
+
+@pytest.mark.parametrize("field", ["start", "end"])
+def test_a_window_without_a_time_zone_is_refused(field):
+    with pytest.raises(ValidationError, match="timezone"):
+        window(**{field: datetime(2027, 1, 1, 5)})
+
+
+@pytest.mark.parametrize("status", ["active", "env_gated", "deprecated"])
+def test_a_window_can_only_block(status):
+    with pytest.raises(ValidationError):
+        window(status=status)
+
+
+@pytest.mark.parametrize(
+    ("moment", "runs"),
+    [
+        (START - timedelta(microseconds=1), False),
+        (START, True),
+        (END - timedelta(microseconds=1), True),
+        (END, False),
+    ],
+)
+def test_a_window_runs_from_its_start_up_to_its_end(moment, runs):
+    assert window().runs_at(moment) is runs
+
+
+def test_the_state_of_an_api_shield_maintenance_loads_as_active_under_a_window():
+    state = RouteState.model_validate_json(
+        json.dumps(
+            {
+                "path": "GET:/payments",
+                "status": "maintenance",
+                "reason": "migration",
+                "allowed_envs": [],
+                "window": {"start": START.isoformat(), "end": END.isoformat(), "reason": ""},
+            }
+        )
+    )
+    assert (state.status, state.origin) == (RouteStatus.ACTIVE, "operator")
+    assert state.window == window()
+    assert state.effective(START) is RouteStatus.MAINTENANCE
+    assert state.effective(END) is RouteStatus.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("stored", "origin"),
+    [
+        ({"status": "disabled"}, "operator"),
+        ({"status": "maintenance"}, "operator"),
+        ({"status": "active"}, "code"),
+        ({"status": "deprecated"}, "code"),
+        ({"status": "active", "origin": "operator"}, "operator"),
+        ({"status": "disabled", "origin": "code"}, "code"),
+    ],
+)
+def test_a_stored_state_without_an_origin_is_the_operators_when_it_blocks(stored, origin):
+    assert RouteState.model_validate({"path": "GET:/x", **stored}).origin == origin
+
+
+def test_a_state_that_names_its_origin_keeps_maintenance_beside_a_window():
+    state = RouteState(path="/x", status="maintenance", window=window(), origin="operator")
+    assert state.status is RouteStatus.MAINTENANCE
+
+
+@pytest.mark.parametrize(
+    ("fields", "service"),
+    [
+        ({"path": "shop:GET:/x"}, "shop"),
+        ({"path": "GET:/x"}, None),
+        ({"path": "GET:/x", "service": "shop"}, "shop"),
+        ({"path": EVERYTHING.store_key, "reason": "{}"}, None),
+    ],
+)
+def test_the_service_of_a_state_is_read_from_its_key(fields, service):
+    assert RouteState.model_validate(fields).service == service
+
+
+def test_a_state_under_something_that_is_no_key_is_refused():
+    with pytest.raises(ValidationError, match="is not a route key"):
+        RouteState(path="nonsense")
+
+
+@pytest.mark.parametrize(
+    ("base", "overlay", "expected"),
+    [
+        ("active", "maintenance", "maintenance"),
+        ("disabled", "maintenance", "disabled"),
+        ("maintenance", "disabled", "disabled"),
+        ("env_gated", "maintenance", "maintenance"),
+    ],
+)
+def test_of_base_and_running_window_the_stricter_is_effective(base, overlay, expected):
+    state = RouteState(path="/x", status=base, window=window(status=overlay), origin="operator")
+    assert state.effective(START) == expected
+    assert state.effective(END) == base
+
+
+def test_an_active_route_with_a_sunset_is_effectively_deprecated():
+    assert RouteState(path="/x", sunset_date=END).effective() is RouteStatus.DEPRECATED
+
+
+def test_the_order_of_strictness():
+    ordered = ["active", "deprecated", "env_gated", "maintenance", "disabled"]
+    for weaker, stricter in pairwise(ordered):
+        assert strictest(RouteStatus(weaker), RouteStatus(stricter)) == stricter
+        assert strictest(RouteStatus(stricter), RouteStatus(weaker)) == stricter
+
+
+def test_under_an_override_the_code_is_the_baseline():
+    baseline = Baseline(status=RouteStatus.ENV_GATED, allowed_envs=("dev",))
+    overridden = RouteState(path="/x", status="disabled", origin="operator", baseline=baseline)
+    own = RouteState(path="/x", status="env_gated", allowed_envs=("dev",))
+    assert overridden.code == own.code == baseline
+
+
+def test_exempt_paths_must_be_exempt_entries():
+    with pytest.raises(ValidationError, match="is not a route key"):
+        GlobalMaintenanceConfig(exempt_paths=("health",))

@@ -1,0 +1,73 @@
+"""A method key under a bare path that the code registered without methods."""
+
+import pytest
+
+from shield_core.decorators import disabled, env_only
+from shield_core.plan import CancelSchedule, ClearOverride, CrossBoundary, Disable, Enable, Schedule
+
+from .rules import FUTURE, RUNNING
+from .store import Store
+
+
+def test_it_overrides_its_method_only():
+    shop = Store({"/x": []})
+    shop.run(Disable, "GET:/x")
+    assert [shop.answer(method, "/x") for method in ("GET", "HEAD", "POST")] == [
+        "disabled",
+        "disabled",
+        "open",
+    ]
+
+
+@pytest.mark.parametrize("command", [Enable, ClearOverride])
+def test_it_is_forgotten_when_it_says_nothing_of_its_own_any_more(command):
+    shop = Store({"/x": []})
+    shop.run(Disable, "GET:/x")
+    shop.run(command, "GET:/x")
+    assert shop.state("GET:/x") is None
+    shop.run(Disable, "/x")
+    assert shop.answer("GET", "/x") == "disabled"
+
+
+def test_it_starts_from_what_its_bare_path_says():
+    shop = Store({"/x": [env_only("dev")]})
+    shop.run(Disable, "GET:/x")
+    shop.run(Enable, "GET:/x")
+    assert shop.answer("GET", "/x", env="prod") == "env_gated"
+
+
+def test_enabling_it_under_a_blocked_bare_path_opens_its_method_only():
+    shop = Store({"/x": [disabled()]})
+    shop.run(Enable, "GET:/x")
+    assert [shop.answer(method, "/x") for method in ("GET", "POST")] == ["open", "disabled"]
+
+
+def test_clearing_an_override_that_it_does_not_have_adds_nothing():
+    shop = Store({"/x": []})
+    shop.run(ClearOverride, "GET:/x")
+    assert shop.state("GET:/x") is None
+
+
+def test_a_cancelled_schedule_leaves_nothing_behind():
+    shop = Store({"/x": []})
+    shop.run(Schedule, "GET:/x", window=FUTURE)
+    shop.run(CancelSchedule, "GET:/x")
+    assert shop.state("GET:/x") is None
+
+
+def test_after_its_window_closed_it_follows_its_bare_path_again():
+    shop = Store({"/x": []})
+    shop.run(Schedule, "GET:/x", window=RUNNING)
+    shop.now = RUNNING.end
+    shop.run(CrossBoundary, store_key="GET:/x")
+    assert shop.state("GET:/x") is None
+    shop.run(Disable, "/x")
+    assert shop.answer("GET", "/x") == "disabled"
+
+
+def test_it_becomes_a_route_of_its_own_when_the_code_registers_it():
+    shop = Store({"/x": []})
+    shop.run(Disable, "GET:/x")
+    shop.deploy({"GET:/x": [env_only("dev")]})
+    shop.run(ClearOverride, "GET:/x")
+    assert shop.state("GET:/x").origin == "code"

@@ -1,0 +1,111 @@
+"""Maintenance of everything and of a service: one set of commands for both."""
+
+import pytest
+
+from shield_core.exceptions import ConflictError, InvalidInputError, InvalidKeyError
+from shield_core.keys import EVERYTHING, Scope
+from shield_core.plan import DisableScopeMaintenance, EnableScopeMaintenance, SetExemptPaths
+
+from .rules import FUTURE, OVER, RUNNING
+from .store import Store
+
+SCOPES = [EVERYTHING, Scope.service("shop")]
+pytestmark = pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: scope.kind)
+
+
+def store():
+    return Store({"GET:/x": []}, service="shop")
+
+
+def test_on_and_off(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, reason="r", by={"actor": "ada"})
+    assert shop.answer("GET", "/x") == "maintenance"
+    assert shop.maintenance(scope).updated_by == "ada"
+    shop.run(DisableScopeMaintenance, scope=scope)
+    assert shop.answer("GET", "/x") == "open"
+    assert [(entry.action, entry.previous_status, entry.new_status) for entry in shop.audit] == [
+        (f"{scope.kind}_maintenance_on", "active", "maintenance"),
+        (f"{scope.kind}_maintenance_off", "maintenance", "active"),
+    ]
+    assert {entry.service for entry in shop.audit} == {scope.name or None}
+
+
+def test_a_window_blocks_while_it_runs(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, window=FUTURE)
+    answers = []
+    for shop.now in (FUTURE.start - (FUTURE.end - FUTURE.start), FUTURE.start, FUTURE.end):
+        answers.append(shop.answer("GET", "/x"))
+    assert answers == ["open", "maintenance", "open"]
+
+
+@pytest.mark.parametrize("timing", [{}, {"window": RUNNING}], ids=["at once", "in a window"])
+def test_it_may_be_read_only(scope, timing):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, read_only=True, **timing)
+    assert [shop.answer(method, "/x") for method in ("GET", "POST")] == ["open", "maintenance"]
+
+
+def test_exempt_paths_that_are_not_named_stay(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, exempt_paths=["/x"])
+    shop.run(DisableScopeMaintenance, scope=scope)
+    shop.run(EnableScopeMaintenance, scope=scope)
+    assert shop.answer("GET", "/x") == "open"
+    shop.run(EnableScopeMaintenance, scope=scope, exempt_paths=[])
+    assert shop.answer("GET", "/x") == "maintenance"
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_setting_exempt_paths_switches_nothing(scope, on):
+    shop = store()
+    if on:
+        shop.run(EnableScopeMaintenance, scope=scope)
+    shop.run(SetExemptPaths, scope=scope, exempt_paths=["/health", "GET:/y/"])
+    found = shop.maintenance(scope)
+    assert (found.enabled, found.exempt_paths) == (on, ("/health", "GET:/y/"))
+
+
+@pytest.mark.parametrize("command", [EnableScopeMaintenance, SetExemptPaths])
+def test_an_exempt_path_that_cannot_be_read_is_refused(scope, command):
+    with pytest.raises(InvalidKeyError, match="'health' is not a route key"):
+        store().run(command, scope=scope, exempt_paths=["/x", "health"])
+
+
+def test_switching_off_ends_a_running_window_and_keeps_a_future_one(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, window=FUTURE)
+    shop.run(DisableScopeMaintenance, scope=scope)
+    assert shop.maintenance(scope).window == FUTURE
+    shop.now = FUTURE.start
+    shop.run(DisableScopeMaintenance, scope=scope)
+    assert shop.maintenance(scope).window is None
+    assert shop.answer("GET", "/x") == "open"
+
+
+def test_a_window_that_is_over_is_refused(scope):
+    with pytest.raises(InvalidInputError, match="already over"):
+        store().run(EnableScopeMaintenance, scope=scope, window=OVER)
+
+
+def test_a_window_beside_endless_maintenance_does_not_end_it(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope)
+    shop.run(EnableScopeMaintenance, scope=scope, window=FUTURE)
+    shop.now = FUTURE.end
+    assert shop.answer("GET", "/x") == "maintenance"
+
+
+def test_a_stale_change_conflicts(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, by={"expected_revision": 0})
+    with pytest.raises(ConflictError, match=scope.label):
+        shop.run(DisableScopeMaintenance, scope=scope, by={"expected_revision": 0})
+
+
+def test_one_scope_leaves_the_other_alone(scope):
+    shop = store()
+    [other] = [one for one in SCOPES if one != scope]
+    shop.run(EnableScopeMaintenance, scope=scope)
+    assert not shop.maintenance(other).enabled

@@ -1,0 +1,92 @@
+"""Which registered key a key, a bare path or a path with another slash stands for."""
+
+import pytest
+
+from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError, RouteNotFoundException
+from shield_core.plan import resolve
+
+from .rules import override, snapshot
+
+
+def found(target, *keys, service=None):
+    return resolve(snapshot(*(override(key) for key in keys)), target, service)
+
+
+@pytest.mark.parametrize(
+    ("target", "keys", "key"),
+    [
+        ("GET:/x", ["GET:/x", "POST:/x"], "GET:/x"),
+        ("/x", ["GET:/x"], "GET:/x"),
+        ("/x", ["/x", "GET:/x"], "/x"),
+        ("/x/", ["GET:/x"], "GET:/x"),
+        ("/x", ["GET:/x/"], "GET:/x/"),
+        ("GET:/x", ["GET:/x/"], "GET:/x/"),
+        ("/x", ["GET:/x", "POST:/x/"], "GET:/x"),
+        ("GET:/x", ["/x"], "GET:/x"),
+        ("GET:/x/", ["/x"], "GET:/x"),
+        ("GET:/x", ["/x", "POST:/x"], "GET:/x"),
+        ("/items/{id:int}", ["GET:/items/{id}"], "GET:/items/{id}"),
+        ("/", ["GET:/"], "GET:/"),
+    ],
+)
+def test_without_services(target, keys, key):
+    assert found(target, *keys) == key
+
+
+@pytest.mark.parametrize(
+    ("target", "keys", "service", "key"),
+    [
+        ("GET:/x", ["shop:GET:/x", "stock:GET:/x"], "shop", "shop:GET:/x"),
+        ("stock:GET:/x", ["shop:GET:/x", "stock:GET:/x"], "shop", "stock:GET:/x"),
+        ("/x", ["shop:GET:/x"], None, "shop:GET:/x"),
+        ("GET:/x", ["shop:/x"], None, "shop:GET:/x"),
+        ("GET:/x", ["shop:/x", "shop:GET:/x"], None, "shop:GET:/x"),
+        ("/x", ["shop:/x", "shop:GET:/x"], None, "shop:/x"),
+        ("/x", ["/x", "shop:/x"], None, "/x"),
+    ],
+)
+def test_with_services(target, keys, service, key):
+    assert found(target, *keys, service=service) == key
+
+
+@pytest.mark.parametrize(
+    ("target", "keys"),
+    [
+        ("/x", ["GET:/x", "POST:/x"]),
+        ("/x/", ["GET:/x", "POST:/x"]),
+        ("GET:/x", ["shop:GET:/x", "stock:GET:/x"]),
+        ("GET:/x", ["shop:/x", "stock:/x"]),
+    ],
+)
+def test_several_candidates_are_named(target, keys):
+    with pytest.raises(AmbiguousRouteError) as caught:
+        found(target, *keys)
+    assert caught.value.matches == keys
+    assert all(key in str(caught.value) for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("target", "keys", "service"),
+    [
+        ("GET:/x", [], None),
+        ("POST:/x", ["GET:/x"], None),
+        ("/y", ["GET:/x"], None),
+        ("/x", ["stock:GET:/x"], "shop"),
+        ("shop:/x", ["/x"], None),
+        ("__shield:global__", ["/x"], None),
+    ],
+)
+def test_what_is_not_registered_is_not_found(target, keys, service):
+    with pytest.raises(RouteNotFoundException, match="registered"):
+        found(target, *keys, service=service)
+
+
+def test_the_closest_names_are_offered():
+    with pytest.raises(RouteNotFoundException, match=r"Did you mean GET:/payments\?") as caught:
+        found("GET:/paymets", "GET:/payments", "GET:/users/{id}")
+    assert caught.value.closest == ["GET:/payments"]
+
+
+def test_what_is_no_key_is_refused():
+    with pytest.raises(InvalidKeyError):
+        found("payments", "GET:/payments")
