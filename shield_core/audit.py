@@ -31,6 +31,7 @@ class AuditQuery:
     platform: str | None = None
     since: datetime | None = None
     search: str | None = None
+    id: str | None = None
     cursor: str | None = None
     limit: int | None = 100
 
@@ -47,6 +48,7 @@ class AuditQuery:
             (self.actor, entry.actor),
             (self.action, entry.action),
             (self.platform, entry.platform),
+            (self.id, entry.id),
         )
         if any(wanted is not None and wanted != found for wanted, found in exact):
             return False
