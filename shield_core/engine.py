@@ -309,6 +309,30 @@ class ShieldEngine:
         """End the maintenance of a scope; a future window stays."""
         return await self._scope(plan.DisableScopeMaintenance(by=by, scope=scope, reason=reason))
 
+    async def set_scope_maintenance(
+        self,
+        scope: Scope,
+        enabled: bool,
+        reason: str = "",
+        exempt_paths: Sequence[str] = (),
+        include_force_active: bool = False,
+        read_only: bool = False,
+        window: MaintenanceWindow | None = None,
+        **by: Unpack[Authorship],
+    ) -> GlobalMaintenanceConfig:
+        """Set a scope's switch, window and exempt paths in one commit, as a form does."""
+        command = plan.SetScopeMaintenance(
+            by=by,
+            scope=scope,
+            enabled=enabled,
+            reason=reason,
+            exempt_paths=exempt_paths,
+            include_force_active=include_force_active,
+            read_only=read_only,
+            window=window,
+        )
+        return await self._scope(command)
+
     async def set_exempt_paths(
         self, scope: Scope, paths: Sequence[str], reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig:
@@ -376,6 +400,7 @@ class ShieldEngine:
         cursor: str | None = None,
         platform: str | None = None,
         search: str | None = None,
+        entry_id: str | None = None,
     ) -> list[AuditEntry]:
         """Return audit entries, newest first; filters work before ``limit`` (None: all)."""
         query = AuditQuery(
@@ -386,6 +411,7 @@ class ShieldEngine:
             platform=platform,
             since=since,
             search=search,
+            id=entry_id,
             cursor=cursor,
             limit=limit,
         )

@@ -104,6 +104,10 @@ class SyncEngine:
         """End the maintenance of a scope; a future window stays."""
         return drive(self._engine.disable_maintenance(scope, reason, **by))
 
+    def set_scope_maintenance(self, scope: Scope, enabled: bool, reason: str='', exempt_paths: Sequence[str]=(), include_force_active: bool=False, read_only: bool=False, window: MaintenanceWindow | None=None, **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
+        """Set a scope's switch, window and exempt paths in one commit, as a form does."""
+        return drive(self._engine.set_scope_maintenance(scope, enabled, reason, exempt_paths, include_force_active, read_only, window, **by))
+
     def set_exempt_paths(self, scope: Scope, paths: Sequence[str], reason: str='', **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
         """Replace a scope's exempt paths, without switching its maintenance on or off."""
         return drive(self._engine.set_exempt_paths(scope, paths, reason, **by))
@@ -129,6 +133,6 @@ class SyncEngine:
     def disable_service_maintenance(self, service: str, reason: str='', **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
         return drive(self._engine.disable_service_maintenance(service, reason, **by))
 
-    def get_audit_log(self, path: str | None=None, limit: int | None=100, service: str | None=None, actor: str | None=None, action: str | None=None, since: datetime | None=None, cursor: str | None=None, platform: str | None=None, search: str | None=None) -> list[AuditEntry]:
+    def get_audit_log(self, path: str | None=None, limit: int | None=100, service: str | None=None, actor: str | None=None, action: str | None=None, since: datetime | None=None, cursor: str | None=None, platform: str | None=None, search: str | None=None, entry_id: str | None=None) -> list[AuditEntry]:
         """Return audit entries, newest first; filters work before ``limit`` (None: all)."""
-        return drive(self._engine.get_audit_log(path, limit, service, actor, action, since, cursor, platform, search))
+        return drive(self._engine.get_audit_log(path, limit, service, actor, action, since, cursor, platform, search, entry_id))

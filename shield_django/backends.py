@@ -91,7 +91,7 @@ class ModelsBackend(SyncNativeBackend):
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         entries = StoredAuditEntry.objects.using(self.alias)
-        for name in ("path", "service", "actor", "action", "platform"):
+        for name in ("id", "path", "service", "actor", "action", "platform"):
             if (wanted := getattr(query, name)) is not None:
                 entries = entries.filter(**{name: wanted})
         if query.since is not None:
