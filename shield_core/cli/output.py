@@ -40,11 +40,8 @@ def print_json(session: Session, data: Any) -> None:
 def print_table(session: Session, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: fitted to a terminal by wrapping, as wide as need be elsewhere."""
     table = Table(box=box.SIMPLE_HEAD if _is_terminal(session) else None, pad_edge=False, highlight=False)
-    first = max(len(row[0]) for row in rows)
-    for number, head in enumerate(heads):
-        # A key that is broken into lines cannot be copied: as long as there is room, others wrap first.
-        room = min(first, shutil.get_terminal_size().columns // 2) if number == 0 else None
-        table.add_column(head, overflow="fold", min_width=room)
+    for head in heads:
+        table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row))
     _render(session, table)
@@ -86,7 +83,5 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _utc(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    raise TypeError(f"{value!r} has no JSON form")
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

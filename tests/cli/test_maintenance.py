@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shield_core.engine import ShieldEngine
+from shield_core.exceptions import ConflictError
 from shield_core.keys import EVERYTHING, Scope
 from shield_core.plan import Authorship
 from tests.cli.conftest import Shield
@@ -167,6 +168,20 @@ def test_where_it_would_reach_nobody_a_change_is_refused(
 def test_wrong_usage_is_exit_2(shield: Shield, engine: ShieldEngine, line: str) -> None:
     assert shield(line).exit_code == 2
     assert engine.sync.get_audit_log() == []
+
+
+def test_exempt_add_gives_up_when_others_never_stop(
+    shield: Shield, engine: ShieldEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*_: object, **__: object) -> None:
+        raise ConflictError("everything", 1, 2)
+
+    monkeypatch.setattr(type(engine.sync), "set_exempt_paths", overtaken)
+
+    result = shield("global exempt-add /ours")
+
+    assert result.exit_code == 1
+    assert "The exempt paths of everything keep changing: try again." in result.stderr
 
 
 def test_exempt_add_keeps_what_another_operator_adds_meanwhile(

@@ -147,6 +147,7 @@ def test_enable_says_what_still_stands_above(shield: Shield) -> None:
         ("maintenance /health", "/health is protected by @force_active in the code: it cannot be blocked."),
         ("schedule-cancel GET:/payments/", "GET:/payments/ has no window that could be cancelled."),
         ("status payments", "'payments' is not a route key: it has no path such as '/payments'."),
+        ("status payments -s shop", "'payments' is not a route key"),
         ("disable /cart", "could be any of archive:GET:/cart, shop:GET:/cart"),
         ("env set GET:/payments/ ''", "The name of an environment must not be empty."),
     ],

@@ -36,7 +36,11 @@ class Command(BaseCommand):
         common, arguments = _common_options().parse_known_args(argv[2:])
         try:
             with _errors_as_sentences():
-                app.main(arguments, prog_name=f"{Path(argv[0]).name} {argv[1]}", obj=_session())
+                session = _session()
+                try:
+                    app.main(arguments, prog_name=f"{Path(argv[0]).name} {argv[1]}", obj=session)
+                finally:
+                    engine.sync.stop()
         except CommandError as error:
             if common.traceback:
                 raise
