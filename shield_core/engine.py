@@ -7,6 +7,7 @@ again after a conflict. The loop is written once, as a coroutine over a port: ``
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -116,10 +117,12 @@ class ShieldEngine:
 
     async def stop(self) -> None:
         """Stop following and shut the backend down; the last rules stay in force until then."""
-        self.replica.stop()
         if _is_plain(self._port):
+            self.replica.stop()
             self._home.leave_sync()
         else:
+            # In a thread, because the replica may be waiting for this very loop.
+            await asyncio.to_thread(self.replica.stop)
             await self._home.leave()
 
     async def __aenter__(self) -> Self:

@@ -96,6 +96,7 @@ class Replica:
         self._error = ""
         self._lost = False
         self._boundaries: set[str] = set()
+        self._while_loading: list[Changes] | None = None
         #: The rules in force; None while there is a reason to go through ``ready``.
         self.ruleset: Ruleset | None = None
         forking.watch(self)
@@ -124,7 +125,7 @@ class Replica:
     def _begin(self) -> bool:
         """Start following; return whether the first load is worth waiting for."""
         if self._rules is None and not self._threads_needed:
-            self._install(drive(self._port.load()))
+            self._reload()
         if self._threads:
             self.start()
         return self._rules is None and not self._waited
@@ -202,6 +203,8 @@ class Replica:
     def publish(self, changes: Changes) -> None:
         """Enforce a local commit at once; the feed will bring it again, without effect."""
         with self._lock:
+            if self._while_loading is not None:
+                self._while_loading.append(changes)
             if self._snapshot is not None and changes.cursor.epoch == self._snapshot.epoch:
                 advance = changes.cursor.revision == self._snapshot.revision + 1
                 self._apply(changes, advance=advance)
@@ -231,6 +234,7 @@ class Replica:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread = None
+        self._waited = False
         if not self._loaded.done():
             self._loaded = Future()
         self.ruleset = None
@@ -268,14 +272,14 @@ class Replica:
     def _turn(self) -> None:
         """Look at the store once, waiting for a change up to the refresh interval."""
         if self._snapshot is None or self._lost:
-            self._install(drive(self._port.load()))
+            self._reload()
             if not self._lost:
                 self._register()
         else:
             self._register()
             changes = drive(self._port.watch(self._snapshot.cursor, self._pause))
             if changes.reset:
-                self._install(drive(self._port.load()))
+                self._reload()
             elif self._overtake(changes):
                 self._tell(changes)
         self._contacted()
@@ -304,12 +308,24 @@ class Replica:
         ]
         return max(0.01, min([self._refresh_interval, *edges]))
 
+    def _reload(self) -> None:
+        with self._lock:
+            self._while_loading = []
+        try:
+            self._install(drive(self._port.load()))
+        finally:
+            self._while_loading = None
+
     def _install(self, snapshot: Snapshot) -> None:
         with self._lock:
             before = self._snapshot
             self._lost = self._is_loss(before, snapshot)
             if self._lost:
                 return
+            # A load that began before a local commit does not undo what the commit has put in force.
+            for changes in self._while_loading or ():
+                if changes.cursor.epoch == snapshot.epoch:
+                    snapshot = snapshot.apply(changes, advance=False)
             self._snapshot = snapshot
             self._boundaries = {key for key, found in snapshot.objects.items() if found.window}
             self._rules = self._compile(snapshot)
