@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
-from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.http import HttpRequest
@@ -50,7 +50,7 @@ _OTHERS = {
 class Project:
     """An engine and the catalog of the routes it decides on."""
 
-    __slots__ = ("catalog", "engine", "for_test", "replica", "responses", "templates")
+    __slots__ = ("_learning", "catalog", "engine", "for_test", "replica", "responses", "templates")
 
     def __init__(
         self, engine: ShieldEngine, catalog: Catalog, responses: Mapping[str, Any], *, for_test: bool
@@ -62,14 +62,16 @@ class Project:
         self.responses = responses
         #: Route string, as Django resolves it, to template.
         self.templates = catalog.templates
+        self._learning = threading.RLock()
 
         engine.declare(catalog.declarations.values())
 
     def learn(self, urlconf: Any) -> None:
-        """Take the routes of a URLconf into the rules, once."""
-        if new := self.catalog.learn(urlconf):
-            self.engine.declare(new)
-            hiding.watch(self.catalog, {one.key.path for one in new if one.baseline.allowed_envs})
+        """Take the routes of a URLconf into the rules, once; nobody passes before they are in force."""
+        with self._learning:
+            if new := self.catalog.learn(urlconf):
+                self.engine.declare(new)
+                hiding.watch(self.catalog, {one.key.path for one in new if one.baseline.allowed_envs})
 
     def discover(self) -> None:
         self.learn(settings.ROOT_URLCONF)
@@ -107,6 +109,7 @@ class Project:
 _lock = threading.RLock()
 _project: Project | None = None
 _catalog: Catalog | None = None
+_test_backend: MemoryBackend | None = None
 
 
 def current() -> Project:
@@ -115,12 +118,14 @@ def current() -> Project:
 
 
 def _make() -> Project:
-    global _project
+    global _project, _test_backend
     with _lock:
         if _project is None:
             read = ShieldSettings.read()
             if is_testing(read):
-                _project = _build(read, MemoryBackend(), for_test=True)
+                # What a test has set up stays when it overrides a setting.
+                _test_backend = _test_backend or MemoryBackend()
+                _project = _build(read, _test_backend, for_test=True)
                 _renew_before_each_test()
             else:
                 _project = _build(read, make_backend(read.backend), for_test=False)
@@ -128,8 +133,14 @@ def _make() -> Project:
 
 
 def is_testing(read: ShieldSettings) -> bool:
-    """Whether this is Django's test environment, which has an outbox instead of mail."""
-    return hasattr(mail, "outbox") if read.testing is None else read.testing
+    """Whether this is Django's test environment.
+
+    A mail outbox would not tell: Django's locmem email backend makes one anywhere.
+    """
+    if read.testing is not None:
+        return read.testing
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(state, "saved_data")
 
 
 def enter_test_environment() -> None:
@@ -142,8 +153,9 @@ def enter_test_environment() -> None:
 
 def forget_test() -> None:
     """Forget the memory engine of the test that has just run."""
-    global _project
+    global _project, _test_backend
     with _lock:
+        _test_backend = None
         if _project is not None and _project.for_test:
             _project = None
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
+
+from tests.postgres import Postgres
+
+Found = TypeVar("Found")
 
 
 def missing_service(name: str, why: str) -> None:
@@ -13,3 +20,24 @@ def missing_service(name: str, why: str) -> None:
     if os.environ.get("SHIELD_REQUIRE_SERVICES"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def eventually(condition: Callable[[], Found], *, within: float = 15.0, every: float = 0.02) -> Found:
+    """Return what ``condition`` returns once it is true; fail when it is not, ``within`` seconds."""
+    end = time.monotonic() + within
+    while not (found := condition()):
+        assert time.monotonic() < end, f"still {found!r} after {within} s"
+        time.sleep(every)
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this test run."""
+    try:
+        server = Postgres.start()
+    except FileNotFoundError as error:
+        missing_service("PostgreSQL", str(error))
+        raise
+    yield server
+    server.stop()
