@@ -1,0 +1,69 @@
+# Two commands need nothing but Python 3.11 and make: `make demo` and `make test`.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+ARGS ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+
+# The first Python on PATH that runs and is new enough.
+find_python = for name in $(1); do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done
+PYTHON ?= $(shell $(call find_python,$(BIN)/python python3.11 python3 python3.12 python3.13 python3.14 python))
+PYTHON313 ?= $(shell $(call find_python,python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python))
+
+# What is measured: COVERAGE= switches it off.
+COVERAGE ?= -m coverage run
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-reset demo-check test test-313 lint format services clean python python313
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: python ## Run the example shop: HOST=127.0.0.1 PORT=8000
+	@$(PYTHON) .ci/environment.py demo
+	@exec $(BIN)/python example_project/demo.py --host "$(HOST)" --port "$(PORT)"
+
+demo-reset: ## Throw the demo's data away; the next `make demo` starts clean
+	@rm -rf .demo
+	@echo "The demo's data is gone; 'make demo' starts clean."
+
+demo-check: python ## Start the demo, see 200, 503 and 200 again, stop it
+	@$(PYTHON) .ci/environment.py --quiet demo
+	@$(BIN)/python .ci/demo_check.py
+
+test: python services ## Run all tests with coverage: ARGS="-k window -x"
+	@$(PYTHON) .ci/environment.py --quiet test
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -X dev $(COVERAGE) -m pytest $(ARGS)
+	@$(if $(COVERAGE),$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report)
+
+test-313: ## Run the core and Django suites on Python 3.13 with Django 6.1
+	@test -n "$(PYTHON313)" || { echo "SKIPPED: no Python 3.13 on PATH or in ~/.pyenv"; exit 1; }
+	@$(PYTHON313) .ci/environment.py --quiet --venv .venv313 --with "django~=6.1.0" test
+	@.venv313/bin/python -X dev -m pytest tests/core tests/django $(ARGS)
+
+lint: python ## ruff, mypy, import-linter
+	@$(PYTHON) .ci/environment.py --quiet test lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: ## Format the code and sort its imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+services: ## Find PostgreSQL, Redis and Chromium; install them where we are root
+	@.ci/services
+
+clean: ## Remove environments, the demo's data and caches
+	rm -rf .venv .venv313 .demo .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+python313:
+	@echo "$(PYTHON313)"
+
+python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found on PATH."; exit 1; }
