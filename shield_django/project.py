@@ -145,7 +145,7 @@ def is_testing(read: ShieldSettings) -> bool:
 
 def enter_test_environment() -> None:
     """Leave an engine behind that was made before Django's test environment was set up."""
-    if _project is None or _project.for_test or not hasattr(mail, "outbox"):
+    if _project is None or _project.for_test or "django.test.utils" not in sys.modules:
         return
     if is_testing(ShieldSettings.read()):
         reset()
