@@ -53,7 +53,7 @@ def check(environment: dict[str, str]) -> int:
         shield(environment, "enable", ROUTE)
         expect(port, 200)
         os.killpg(demo.pid, signal.SIGINT)
-        if demo.wait(15) != 0:
+        if demo.wait(15) not in (0, -signal.SIGINT):  # make dies of the signal itself
             raise Failure(f"Ctrl-C ended the demo with {demo.returncode}")
         reader.join(5)
         changes = [line for line in lines if f" {ROUTE} by " in line]
@@ -61,6 +61,9 @@ def check(environment: dict[str, str]) -> int:
             raise Failure(f"the demo printed other changes: {changes}")
         if any("Traceback" in line for line in lines):
             raise Failure("the demo printed a traceback")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                raise Failure("something still listens on the demo's port")
     except (Failure, subprocess.TimeoutExpired) as failure:
         print("".join(lines), file=sys.stderr)
         print(f"demo-check FAILED: {failure}", file=sys.stderr)
