@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 from django.core.asgi import get_asgi_application as get_django_application
 
+from shield_core.asgi import Application, Message, Receive, Scope, Send
 from shield_django import project
 from shield_django.websockets import WebSocketGuard
 
 logger = logging.getLogger("shield")
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def get_asgi_application(websocket: Application | None = None) -> ShieldASGIMiddleware:

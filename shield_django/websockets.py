@@ -7,19 +7,13 @@ have the method ``WS``. A connection that matches no route meets the wider scope
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from datetime import UTC, datetime
 from typing import Any
 
+from shield_core.asgi import refuse_websocket
 from shield_core.declarations import Declaration
 from shield_core.decorators import meta_of
 from shield_core.keys import WEBSOCKET, RouteKey
-from shield_core.models import RouteStatus
-from shield_core.responses import answer
-from shield_core.ruleset import Decision
 from shield_django import patterns, project
-
-_TRY_AGAIN_LATER = 1013
-_POLICY_VIOLATION = 1008
 
 
 class WebSocketGuard:
@@ -41,7 +35,7 @@ class WebSocketGuard:
         if decision.cause is None:
             await self._app(scope, receive, send)
         else:
-            await _refuse(scope, receive, send, decision)
+            await refuse_websocket(scope, receive, send, decision)
 
     def _declared(self, found: project.Project) -> list[tuple[tuple[Any, ...], str]]:
         """Return the routes, declared to the engine that is current now."""
@@ -96,21 +90,3 @@ def _match(routes: list[tuple[tuple[Any, ...], str]], path: str) -> str | None:
         if rest is not None:
             return template
     return None
-
-
-async def _refuse(scope: MutableMapping[str, Any], receive: Any, send: Any, decision: Decision) -> None:
-    """Refuse with an HTTP answer where the server offers it, else with a close code."""
-    await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        later = decision.cause is RouteStatus.MAINTENANCE
-        await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER if later else _POLICY_VIOLATION})
-        return
-    if decision.cause is RouteStatus.ENV_GATED:
-        status, headers, body = 404, [(b"content-type", b"text/plain")], b"Not Found"
-    else:
-        neutral = answer(decision, method=WEBSOCKET, path=scope["path"], now=datetime.now(UTC))
-        status, body = neutral.status, neutral.body
-        headers = [(name.lower().encode(), value.encode()) for name, value in neutral.headers]
-        headers.append((b"content-type", b"application/json"))
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})

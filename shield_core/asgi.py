@@ -1,0 +1,62 @@
+"""Answers over plain ASGI, for adapters of any framework."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from shield_core.models import RouteStatus
+from shield_core.responses import Answer, answer
+from shield_core.ruleset import Decision
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+#: Frameworks annotate their callables each in their own way.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+_TRY_AGAIN_LATER = 1013
+_POLICY_VIOLATION = 1008
+_DENIAL_RESPONSE = "websocket.http.response"
+
+
+async def send_answer(neutral: Answer, send: Send, *, kind: str = "http.response") -> None:
+    """Send ``neutral`` as JSON; ``kind`` is the prefix of the messages' types."""
+    body = neutral.body
+    headers = [(name.lower().encode(), value.encode()) for name, value in neutral.headers]
+    headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": f"{kind}.start", "status": neutral.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})
+
+
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send, decision: Decision) -> None:
+    """Refuse before the connection is accepted.
+
+    Where the server offers a denial response it is the HTTP answer, else a close code: 1013 (try
+    again later) for maintenance, 1008 (policy violation) for the rest.
+    """
+    await receive()  # websocket.connect
+    if _DENIAL_RESPONSE not in scope.get("extensions", {}):
+        later = decision.cause is RouteStatus.MAINTENANCE
+        await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER if later else _POLICY_VIOLATION})
+    elif decision.cause is RouteStatus.ENV_GATED:
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await send({"type": f"{_DENIAL_RESPONSE}.start", "status": 404, "headers": headers})
+        await send({"type": f"{_DENIAL_RESPONSE}.body", "body": b"Not Found"})
+    else:
+        await send_answer(answer(decision, method="WS", path=scope["path"]), send, kind=_DENIAL_RESPONSE)
+
+
+def with_headers(send: Send, added: tuple[tuple[str, str], ...]) -> Send:
+    """Return a ``send`` that adds headers to the response, unless the application set them itself."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            present = {bytes(name).lower() for name, _ in headers}
+            new = ((name.lower().encode(), value.encode()) for name, value in added)
+            message = {**message, "headers": [*headers, *(one for one in new if one[0] not in present)]}
+        await send(message)
+
+    return send_with_headers
