@@ -23,6 +23,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: python ## Run the example shop: HOST=127.0.0.1 PORT=8000
+	@$(PYTHON) example_project/demo.py --host "$(HOST)" --port "$(PORT)" --only-try-port
 	@$(PYTHON) .ci/environment.py demo
 	@exec $(BIN)/python example_project/demo.py --host "$(HOST)" --port "$(PORT)"
 

@@ -39,7 +39,8 @@ def main() -> int:
     known = _read(stamp)
     groups = sorted({*known.get("groups", []), *options.groups})
     wanted = {"groups": groups, "digest": _digest(options.extra), "venv": str(venv)}
-    usable = (venv / "bin" / "python").exists() and known.get("venv", str(venv)) == str(venv)
+    complete = (venv / "bin" / "python").exists() and (venv / "bin" / "pip").exists()
+    usable = complete and known.get("venv", str(venv)) == str(venv)
     if options.quiet and usable and known == wanted:
         return 0
 
@@ -114,4 +115,7 @@ def _step(number: int, what: str, detail: str, started: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nStopped; the next run goes on from here.")

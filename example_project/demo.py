@@ -42,24 +42,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the example shop.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--only-try-port", action="store_true", help="say whether the port is free, and end")
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background of a shell
     if problem := cannot_listen(options.host, options.port):
         print(problem, file=sys.stderr)
         return 1
+    if options.only_try_port:
+        return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background of a shell
+    try:
+        return run(options.host, options.port)
+    except KeyboardInterrupt:
+        print("\nStopped before the demo had started; 'make demo' starts again.")
+        return 130
+
+
+def run(host: str, port: int) -> int:
+    """Prepare the shop and serve it until Ctrl-C."""
     steps = Steps()
     with steps.step("database") as done:
-        configure(options.host)
+        configure(host)
         done(f"{migrate()} migrations applied")
     with steps.step("admin user") as done:
         done(create_admin())
     with steps.step("routes") as done:
         done(f"{register_routes()} registered; /warehouse/ in maintenance for 3 min")
-    return serve(options.host, options.port, steps)
+    return serve(host, port, steps)
 
 
 def cannot_listen(host: str, port: int) -> str:
     """Return why nobody can listen there, empty when one can."""
+    if not 0 < port < 2**16:
+        return f"Port {port} cannot be used: a port is between 1 and 65535."
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -68,8 +82,6 @@ def cannot_listen(host: str, port: int) -> str:
             probe.listen()
     except OSError as error:
         return f"Port {port} on {host} cannot be used ({error.strerror}): try make demo PORT={port + 1}"
-    except OverflowError:
-        return f"Port {port} cannot be used: a port is at most 65535."
     return ""
 
 
