@@ -28,11 +28,15 @@ from shield_django import openness, patterns
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One URL pattern: its chain from the root, its view, and the name people give it."""
+    """One URL pattern: its chain from the root, its view, and the name people give it.
+
+    ``top`` is the include() of the root URLconf that leads to it, None when there is none.
+    """
 
     chain: tuple[Any, ...]
     pattern: URLPattern
     name: str | None
+    top: URLResolver | None
 
     @property
     def view(self) -> Any:
@@ -66,6 +70,7 @@ class Catalog:
     templates: dict[str, str] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
     patterns: dict[str, list[URLPattern]] = field(default_factory=dict)
+    includes: dict[str, list[URLResolver]] = field(default_factory=dict)
     declarations: dict[RouteKey, Declaration] = field(default_factory=dict)
     _templates_of: dict[int, set[str]] = field(default_factory=dict)
     _known: set[int] = field(default_factory=set)
@@ -89,6 +94,8 @@ class Catalog:
                 if leaf.name and template not in self.names.setdefault(leaf.name, []):
                     self.names[leaf.name].append(template)
                 self.patterns.setdefault(template, []).append(leaf.pattern)
+                if leaf.top is not None:
+                    self.includes.setdefault(template, []).append(leaf.top)
                 self._templates_of.setdefault(id(leaf.pattern), set()).add(template)
                 for declaration in declarations(leaf, template, gates):
                     new.setdefault(declaration.key, declaration)
@@ -145,16 +152,21 @@ class Catalog:
         return None
 
 
-def walk(resolver: URLResolver, before: tuple[Any, ...] = (), names: tuple[str, ...] = ()) -> Iterator[Leaf]:
+def walk(
+    resolver: URLResolver,
+    before: tuple[Any, ...] = (),
+    names: tuple[str, ...] = (),
+    top: URLResolver | None = None,
+) -> Iterator[Leaf]:
     """Yield the leaves of a resolver in Django's own order; the first that matches wins."""
     for entry in resolver.url_patterns:
         chain = (*before, entry.pattern)
         if isinstance(entry, URLResolver):
             namespaces = (*names, entry.namespace) if entry.namespace else names
-            yield from walk(entry, chain, namespaces)
+            yield from walk(entry, chain, namespaces, top or entry)
         elif isinstance(entry, URLPattern):
             name = ":".join((*names, entry.name)) if entry.name else None
-            yield Leaf(chain, entry, name)
+            yield Leaf(chain, entry, name, top)
 
 
 def declarations(leaf: Leaf, template: str, gates: openness.Openness) -> Iterator[Declaration]:

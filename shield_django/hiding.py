@@ -11,17 +11,23 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.urls import ResolverMatch, URLPattern
+from django.urls import Resolver404, ResolverMatch, URLPattern, URLResolver
 
 if TYPE_CHECKING:
     from shield_django.discovery import Catalog
+    from shield_django.project import Project
 
 
 def watch(catalog: Catalog, templates: Iterable[str]) -> None:
     """Let the patterns of ``templates`` ask, at each match, whether their gate is closed."""
     for template in templates:
+        shared = False
         for pattern in catalog.patterns.get(template, ()):
             pattern.__dict__.setdefault("resolve", partial(_resolve, pattern))
+            shared = shared or len(catalog.templates_of(pattern)) > 1
+        # A pattern of a module that is included twice does not know where it is met.
+        for include in catalog.includes.get(template, ()) if shared else ():
+            include.__dict__.setdefault("resolve", partial(_resolve_below, include))
 
 
 def _resolve(pattern: URLPattern, path: str) -> ResolverMatch | None:
@@ -29,17 +35,30 @@ def _resolve(pattern: URLPattern, path: str) -> ResolverMatch | None:
     return None if match is not None and _is_hidden(pattern) else match
 
 
+def _resolve_below(include: Any, path: str) -> ResolverMatch:
+    from shield_django import project
+
+    match = URLResolver.resolve(include, path)
+    found = project.current()
+    template = found.templates.get(URLResolver._join_route(str(include.pattern), match.route))
+    if template is not None and _hides(found, template):
+        raise Resolver404({"path": path, "tried": []})
+    return match
+
+
 def _is_hidden(pattern: Any) -> bool:
     """Whether every route of this pattern (several, when it is included twice) is a closed gate."""
     from shield_django import project
 
     found = project.current()
-    rules = found.replica.ruleset
     templates = found.catalog.templates_of(pattern)
-    if rules is None or not templates or RESPONSE_KEY in found.responses:
-        return False
-    return all(rules.hides(template) for template in templates)
+    return bool(templates) and all(_hides(found, template) for template in templates)
 
 
-#: A project that answers closed gates in its own way has nothing hidden: its answer must be reached.
+def _hides(found: Project, template: str) -> bool:
+    rules = found.replica.ruleset
+    # A project that answers closed gates in its own way has nothing hidden: its answer must be reached.
+    return rules is not None and RESPONSE_KEY not in found.responses and rules.hides(template)
+
+
 RESPONSE_KEY = "env_gated"
