@@ -160,7 +160,8 @@ class ShieldEngine:
     ) -> RateLimitResult | None:
         """Raise the exception of the layer that blocks ``path`` (a key or a template), if any."""
         key = RouteKey.parse(path)
-        decision = self.decide(method or key.method or "GET", key.path)
+        rules = self.ruleset if _is_plain(self._port) else await self.replica.ready_async()
+        decision = rules.decide(method or key.method or "GET", key.path)
         if not decision.allowed:
             raise decision.exception()
         return None

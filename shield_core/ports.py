@@ -12,6 +12,8 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shield_core import forking
@@ -23,6 +25,7 @@ from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
 
 Result = TypeVar("Result")
 Publish = Callable[[Changes], None]
+Operation = Callable[..., Coroutine[Any, Any, Result]]
 
 
 def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -36,69 +39,100 @@ def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
     raise AssertionError("a plain operation tried to suspend")
 
 
+@dataclass(frozen=True)
+class _Home:
+    """A loop, the thread when it is our own, and whether the backend's startup is over on it."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread | None = None
+    started: Future[None] = field(default_factory=Future)
+
+
 class HomeLoop:
     """The one loop on which all coroutines of an async backend run."""
 
     def __init__(self, backend: ShieldBackend) -> None:
         self._backend = backend
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._home: _Home | None = None
+        self._left_by_fork: _Home | None = None
         forking.watch(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._loop = self._thread = None
-
-    async def adopt_running_loop(self) -> None:
-        """Make the running loop the home and start the backend up on it, once."""
-        with self._lock:
-            if self.running is not None:
-                return
-            self._loop = asyncio.get_running_loop()
-        await self._backend.startup()
+        self._left_by_fork, self._home = self._home, None
 
     @property
     def running(self) -> asyncio.AbstractEventLoop | None:
         """The home, when there is one."""
-        loop = self._loop
-        return loop if loop is not None and not loop.is_closed() else None
+        home = self._home
+        return home.loop if home is not None and not home.loop.is_closed() else None
+
+    async def adopt_running_loop(self) -> None:
+        """Make the running loop the home, unless there is one, and wait for the backend's startup."""
+        home, new = self._claim(_Home, asyncio.get_running_loop())
+        if new:
+            await self._start_up(home)
+        else:
+            await asyncio.shield(asyncio.wrap_future(home.started))
 
     def get(self) -> asyncio.AbstractEventLoop:
         """Return the home; where there is none yet, start a loop thread and the backend on it."""
+        home, new = self._claim(_own_loop)
+        if new:
+            asyncio.run_coroutine_threadsafe(self._start_up(home), home.loop)
+        try:
+            home.started.result()
+        except BaseException:
+            if new and home.thread is not None:
+                _end(home.loop, home.thread)
+            raise
+        return home.loop
+
+    def _claim(self, make: Callable[..., _Home], *args: Any) -> tuple[_Home, bool]:
+        """Return the home, and whether it was made now and has still to be started up."""
         with self._lock:
-            if self.running is not None:
-                return self.running
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="shield-loop", daemon=True)
-            thread.start()
-            try:
-                asyncio.run_coroutine_threadsafe(self._backend.startup(), loop).result()
-            except BaseException:
-                _end(loop, thread)
-                raise
-            self._loop, self._thread = loop, thread
-            return loop
+            if self._home is not None and self.running is not None:
+                return self._home, False
+            self._home = make(*args)
+            return self._home, True
+
+    async def _start_up(self, home: _Home) -> None:
+        try:
+            await self._backend.startup()
+        except BaseException as error:
+            self._home = None
+            home.started.set_exception(error)
+            raise
+        home.started.set_result(None)
 
     async def leave(self) -> None:
         """Shut the backend down and end an own loop thread."""
-        with self._lock:
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or loop.is_closed():
+        home, self._home = self._home, None
+        if home is None or home.loop.is_closed():
             return
-        if thread is None:
+        if home.loop is asyncio.get_running_loop():
             await self._backend.shutdown()
-            return
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._backend.shutdown(), loop))
-        await asyncio.to_thread(_end, loop, thread)
+        else:
+            await asyncio.to_thread(self._shut_down, home)
 
     def leave_sync(self) -> None:
-        with self._lock:
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None or loop.is_closed():
-            return
-        asyncio.run_coroutine_threadsafe(self._backend.shutdown(), loop).result()
-        _end(loop, thread)
+        home, self._home = self._home, None
+        if home is not None and not home.loop.is_closed():
+            self._shut_down(home)
+
+    def _shut_down(self, home: _Home) -> None:
+        if home.loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._backend.shutdown(), home.loop).result()
+        if home.thread is not None:
+            _end(home.loop, home.thread)
+
+
+def _own_loop() -> _Home:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="shield-loop", daemon=True)
+    thread.start()
+    return _Home(loop, thread)
 
 
 def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
@@ -119,7 +153,7 @@ class Port(ABC):
         """Run a plain function of a backend that is synchronous by nature."""
 
     @abstractmethod
-    async def _at_home(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+    async def _at_home(self, operation: Operation[Result], *args: Any) -> Result:
         """Run a coroutine of an async backend on its home loop."""
 
     @abstractmethod
@@ -129,25 +163,25 @@ class Port(ABC):
     async def load(self) -> Snapshot:
         if isinstance(self._backend, SyncNativeBackend):
             return await self._native(self._backend.load_sync)
-        return await self._at_home(self._backend.load())
+        return await self._at_home(self._backend.load)
 
     async def watch(self, since: Cursor, timeout: float = 0.0) -> Changes:
         if isinstance(self._backend, SyncNativeBackend):
             return await self._native(self._backend.watch_sync, since, timeout)
-        return await self._at_home(self._backend.watch(since, timeout))
+        return await self._at_home(self._backend.watch, since, timeout)
 
     async def commit(self, commit: Commit, publish: Publish) -> Changes:
         """Commit, and ``publish`` the changes once they are certain: after the caller's transaction."""
         if isinstance(self._backend, SyncNativeBackend):
             return await self._native(_commit_and_publish, self._backend, commit, publish)
-        changes = await self._at_home(self._backend.commit(commit))
+        changes = await self._at_home(self._backend.commit, commit)
         publish(changes)
         return changes
 
     async def read_audit(self, query: AuditQuery) -> list[AuditEntry]:
         if isinstance(self._backend, SyncNativeBackend):
             return await self._native(self._backend.read_audit_sync, query)
-        return await self._at_home(self._backend.read_audit(query))
+        return await self._at_home(self._backend.read_audit, query)
 
 
 def _commit_and_publish(backend: SyncNativeBackend, commit: Commit, publish: Publish) -> Changes:
@@ -163,13 +197,12 @@ class AwaitingPort(Port):
         assert isinstance(self._backend, SyncNativeBackend)
         return await self._backend.hop(function, *args)
 
-    async def _at_home(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        loop = self._home.running
-        if loop is None:
-            loop = await asyncio.to_thread(self._home.get)
-        if loop is asyncio.get_running_loop():
-            return await coroutine
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+    async def _at_home(self, operation: Operation[Result], *args: Any) -> Result:
+        if self._home.running is asyncio.get_running_loop():
+            await self._home.adopt_running_loop()
+            return await operation(*args)
+        loop = await asyncio.to_thread(self._home.get)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(operation(*args), loop))
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -181,15 +214,15 @@ class PlainPort(Port):
     async def _native(self, function: Callable[..., Result], *args: Any) -> Result:
         return function(*args)
 
-    async def _at_home(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        loop = self._home.get()
-        if loop is _running_loop():
-            coroutine.close()
+    async def _at_home(self, operation: Operation[Result], *args: Any) -> Result:
+        own = _running_loop()
+        if own is not None and own is self._home.running:
             raise ShieldException(
                 "engine.sync was called on the event loop that the backend runs on, which would wait "
                 "for itself for ever. Await the engine's own method there."
             )
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+        loop = self._home.get()
+        return asyncio.run_coroutine_threadsafe(operation(*args), loop).result()
 
     async def pause(self, seconds: float) -> None:
         threading.Event().wait(seconds)

@@ -172,7 +172,7 @@ class Replica:
             if not new:
                 return
             self._declared = {**self._declared, **{one.key: one for one in new}}
-            self._unregistered |= {one.key: one for one in new if not (one.unlisted or one.always_open)}
+            self._unregistered |= _listed(new)
             if self._rules is not None:
                 self._rules = self._rules.declare(new)
             if self.ruleset is not None:
@@ -215,7 +215,7 @@ class Replica:
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
-            self._stop.clear()
+            self._stop = threading.Event()
             self._thread = threading.Thread(target=self._follow, name="shield-replica", daemon=True)
             self._thread.start()
 
@@ -273,10 +273,7 @@ class Replica:
         """Look at the store once, waiting for a change up to the refresh interval."""
         if self._snapshot is None or self._lost:
             self._reload()
-            if not self._lost:
-                self._register()
         else:
-            self._register()
             changes = drive(self._port.watch(self._snapshot.cursor, self._pause))
             if changes.reset:
                 self._reload()
@@ -285,7 +282,9 @@ class Replica:
         self._contacted()
         if self._lost:
             self._stop.wait(self._refresh_interval)
-        self._write_boundaries()
+        else:
+            self._register()
+            self._write_boundaries()
 
     def _overtake(self, changes: Changes) -> bool:
         """Apply changes from the feed, unless local commits have brought all of them already."""
@@ -326,6 +325,8 @@ class Replica:
             for changes in self._while_loading or ():
                 if changes.cursor.epoch == snapshot.epoch:
                     snapshot = snapshot.apply(changes, advance=False)
+            if before is not None and before.epoch != snapshot.epoch:
+                self._unregistered = _listed(self._declared.values())
             self._snapshot = snapshot
             self._boundaries = {key for key, found in snapshot.objects.items() if found.window}
             self._rules = self._compile(snapshot)
@@ -368,10 +369,8 @@ class Replica:
 
     def _write_boundaries(self) -> None:
         snapshot, now = self._snapshot, datetime.now(UTC)
-        if snapshot is None or self._lost:
-            return
         for key in list(self._boundaries):
-            found = snapshot.objects.get(key)
+            found = snapshot.objects.get(key) if snapshot is not None else None
             if found is not None and plan.crossed_boundary(found, now) is not None:
                 self._run_command(plan.CrossBoundary(store_key=key))
 
@@ -408,3 +407,8 @@ class Replica:
     def _backend_wake(self) -> None:
         if isinstance(self._backend, SyncNativeBackend):
             self._backend.wake()
+
+
+def _listed(declarations: Iterable[Declaration]) -> dict[RouteKey, Declaration]:
+    """Return those that are registered without being named by anybody."""
+    return {one.key: one for one in declarations if not (one.unlisted or one.always_open)}
