@@ -23,6 +23,9 @@ def _truth(text: str) -> bool:
     return text.strip().lower() in {"1", "true", "yes", "on"}
 
 
+#: SHIELD_SERVICE in the environment is the command line's context, not this process's identity.
+_VARIABLES = {"service": "SHIELD_APP_ID"}
+
 #: How an environment variable's text is read, where it is not a text.
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "exempt": _words,
@@ -69,10 +72,10 @@ class ShieldSettings:
 
 
 def _value(name: str) -> Any:
-    variable = PREFIX + name.upper()
-    value = getattr(settings, variable, None)
+    value = getattr(settings, PREFIX + name.upper(), None)
     if value is not None:
         return value
+    variable = _VARIABLES.get(name, PREFIX + name.upper())
     text = os.environ.get(variable)
     if text is None or not text.strip():
         return None
