@@ -6,7 +6,7 @@ anywhere, and a forged path opens nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,16 +57,18 @@ class Openness:
 
 def is_admin_page(view: Any) -> bool:
     """Whether the view is a page of a Django admin."""
-    return hasattr(view, "admin_site") or hasattr(view, "model_admin") or _is_admin_site(_owner(view))
+    marked = hasattr(view, "admin_site") or hasattr(view, "model_admin")
+    return marked or any(_is_admin(_owner(link)) for link in _chain(view))
 
 
 def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
     """Whether the view leads an operator to the controls, or belongs to them."""
     if getattr(getattr(view, "model_admin", None), "always_open", False):
         return True
-    original = _original(view)
-    if _is_admin_site(_owner(original)) and getattr(original, "__name__", "") in _ADMIN_DOORS:
+    chain = list(_chain(view))
+    if any(_is_admin_site(_owner(link)) and link.__name__ in _ADMIN_DOORS for link in chain):
         return True
+    original = chain[-1]
     if original in (i18n.set_language, serve_staticfiles):
         return True
     if original is serve_directory:
@@ -76,10 +78,12 @@ def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
     return isinstance(view_class, type) and issubclass(view_class, doors)
 
 
-def _original(view: Any) -> Any:
+def _chain(view: Any) -> Iterator[Any]:
+    """Yield a view and all that it wraps; a bound method may itself wrap a plain function."""
+    yield view
     while hasattr(view, "__wrapped__"):
         view = view.__wrapped__
-    return view
+        yield view
 
 
 def _owner(view: Any) -> Any:
@@ -90,6 +94,12 @@ def _is_admin_site(owner: Any) -> bool:
     from django.contrib.admin.sites import AdminSite
 
     return isinstance(owner, AdminSite)
+
+
+def _is_admin(owner: Any) -> bool:
+    from django.contrib.admin.options import BaseModelAdmin
+
+    return isinstance(owner, BaseModelAdmin) or _is_admin_site(owner)
 
 
 def _login_routes() -> set[str]:
