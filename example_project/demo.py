@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import socket
@@ -81,7 +82,8 @@ def cannot_listen(host: str, port: int) -> str:
             probe.bind(address)
             probe.listen()
     except OSError as error:
-        return f"Port {port} on {host} cannot be used ({error.strerror}): try make demo PORT={port + 1}"
+        advice = f": try make demo PORT={port + 1}" if error.errno == errno.EADDRINUSE else ""
+        return f"Port {port} on {host} cannot be used ({error.strerror}){advice}"
     return ""
 
 

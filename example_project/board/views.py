@@ -43,14 +43,15 @@ def own_content_only(view: View) -> View:
 @own_content_only
 def board(request: HttpRequest) -> HttpResponse:
     """Show a tile per route; the page's script asks for it again to follow changes."""
-    everything = engine.sync.get_global_maintenance()
+    now, everything = datetime.now(UTC), engine.sync.get_global_maintenance()
     last = engine.sync.get_audit_log(limit=5)
     context = {
         "tiles": list(tiles()),
         "environment": engine.current_env,
         "status": engine.status(),
         "everything": everything,
-        "everything_stops": everything.in_force(datetime.now(UTC)),
+        "everything_stops": everything.in_force(now),
+        "window": everything.window if everything.window and everything.window.end > now else None,
         "audit": [(entry, words.action(entry), words.target(entry)) for entry in last],
     }
     return render(request, "board/board.html", context)
