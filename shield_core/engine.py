@@ -78,7 +78,7 @@ class ShieldEngine:
         self.service = check_service(service) if service else None
         self.release = release
         self._resolver = resolver
-        self._discover = discover
+        self._discoveries = [discover] if discover is not None else []
         self._home = HomeLoop(self.backend)
         self._port: Port = AwaitingPort(self.backend, self._home)
         plain = PlainPort(self.backend, self._home)
@@ -167,6 +167,10 @@ class ShieldEngine:
         return None
 
     # -- declarations -----------------------------------------------------------------------
+
+    def discover_with(self, discover: Callable[[], None]) -> None:
+        """Call ``discover`` before the store is asked for routes, to declare those of an application."""
+        self._discoveries.append(discover)
 
     def declare(self, declarations: Iterable[Declaration]) -> None:
         """Put what the code declares in force in this process; it is registered later."""
@@ -481,8 +485,8 @@ class ShieldEngine:
 
     async def _register_declared(self, target: str | None = None) -> bool:
         """Store what is declared and not stored yet; also an unlisted route that ``target`` names."""
-        if self._discover is not None:
-            self._discover()
+        for discover in self._discoveries:
+            discover()
         waiting = self.replica.unregistered
         if target is not None:
             path = RouteKey.parse(target).path
