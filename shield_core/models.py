@@ -135,17 +135,21 @@ class RouteState(_Value):
         return status
 
 
-_STRICTNESS = {
-    RouteStatus.ACTIVE: 0,
-    RouteStatus.DEPRECATED: 1,
-    RouteStatus.ENV_GATED: 2,
-    RouteStatus.MAINTENANCE: 3,
-    RouteStatus.DISABLED: 4,
-}
+_FROM_OPEN_TO_CLOSED = (
+    RouteStatus.ACTIVE,
+    RouteStatus.DEPRECATED,
+    RouteStatus.ENV_GATED,
+    RouteStatus.MAINTENANCE,
+    RouteStatus.DISABLED,
+)
+
+
+def strictness(status: RouteStatus) -> int:
+    return _FROM_OPEN_TO_CLOSED.index(status)
 
 
 def strictest(*statuses: RouteStatus) -> RouteStatus:
-    return max(statuses, key=_STRICTNESS.__getitem__)
+    return max(statuses, key=strictness)
 
 
 class GlobalMaintenanceConfig(_Value):

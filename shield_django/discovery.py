@@ -8,8 +8,8 @@ DRF format suffix, converters and regular expressions reduced to ``{name}``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -23,6 +23,7 @@ from shield_core.declarations import Declaration
 from shield_core.decorators import meta_of
 from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError, RouteNotFoundException
 from shield_core.keys import RouteKey
+from shield_core.models import strictness
 from shield_django import openness, patterns
 
 
@@ -77,34 +78,34 @@ class Catalog:
     _keep: list[Any] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def learn(self, urlconf: Any) -> list[Declaration]:
-        """Walk a URLconf that is not known yet; return what is new in it."""
+    def learn(self, urlconf: Any, declare: Callable[[Collection[Declaration]], None]) -> None:
+        """Walk a URLconf that is not known yet, and ``declare`` what is new in it before it is known."""
         resolver = get_resolver(urlconf)
         with self._lock:
             if id(resolver) in self._known:
-                return []
+                return
             leaves = list(walk(resolver))
             languages = _languages() if any(leaf.depends_on_language for leaf in leaves) else []
-            placed = [(leaf, template) for leaf, template in place(leaves)]
-            gates = openness.Openness.of(self.exempt, placed)
-            new: dict[RouteKey, Declaration] = {}
+            placed = list(place(leaves))
+            templates = {route: template for leaf, template in placed for route in _routes(leaf, languages)}
             for leaf, template in placed:
-                for route in _routes(leaf, languages):
-                    self.templates.setdefault(route, template)
                 if leaf.name and template not in self.names.setdefault(leaf.name, []):
                     self.names[leaf.name].append(template)
                 self.patterns.setdefault(template, []).append(leaf.pattern)
                 if leaf.top is not None:
                     self.includes.setdefault(template, []).append(leaf.top)
                 self._templates_of.setdefault(id(leaf.pattern), set()).add(template)
-                for declaration in declarations(leaf, template, gates):
-                    new.setdefault(declaration.key, declaration)
-            new = {
-                key: found for key, found in new.items() if self.declarations.setdefault(key, found) is found
-            }
+            gates = openness.Openness.of(self.exempt, placed)
+            found = united(
+                self.declarations.values(),
+                *(list(declarations(leaf, template, gates)) for leaf, template in reachable(placed)),
+            )
+            new = {key: one for key, one in found.items() if self.declarations.get(key) != one}
+            self.declarations.update(new)
+            declare(new.values())
+            self.templates.update({**templates, **self.templates})
             self._known.add(id(resolver))
             self._keep.append(resolver)
-            return list(new.values())
 
     def templates_of(self, pattern: URLPattern) -> set[str]:
         """Return the templates of a pattern: several, when its module is included several times."""
@@ -179,6 +180,46 @@ def declarations(leaf: Leaf, template: str, gates: openness.Openness) -> Iterato
             always_open=gates.is_open(leaf, key),
             unlisted=openness.is_admin_page(leaf.view),
         )
+
+
+def reachable(placed: Iterable[tuple[Leaf, str]]) -> Iterator[tuple[Leaf, str]]:
+    """Leave out leaves that Django never reaches, because an equal pattern stands before them."""
+    seen = set()
+    for leaf, template in placed:
+        kinds = frozenset(type(one) for one in leaf.chain)
+        if (leaf.route(), kinds) not in seen:
+            seen.add((leaf.route(), kinds))
+            yield leaf, template
+
+
+def united(*groups: Iterable[Declaration]) -> dict[RouteKey, Declaration]:
+    """Unite what several views declare. Where they meet under one key, the strictest stamp counts.
+
+    A check tells of it (shield.E021); until somebody reads that, nothing must be open by accident.
+    """
+    found: dict[RouteKey, Declaration] = {}
+    for group in groups:
+        own = {one.key: one for one in group}
+        for key, one in own.items():
+            found[key] = _stricter(found.get(key), one)
+    for key, one in found.items():
+        if key.method is not None:
+            found[key] = _stricter(one, found.get(key._replace(method=None)))
+    return found
+
+
+def _stricter(one: Declaration | None, other: Declaration | None) -> Declaration:
+    """Return the stricter of two, the first of equals, under the key of ``one`` when there is one."""
+    if one is None or other is None:
+        found = one or other
+        assert found is not None
+        return found
+    return replace(max(one, other, key=_strictness), key=one.key)
+
+
+def _strictness(one: Declaration) -> tuple[bool, bool, int, bool]:
+    said = one.baseline
+    return not one.always_open, not one.force_active, strictness(said.status), said.window is not None
 
 
 def handlers(view: Any) -> Iterator[tuple[str | None, tuple[Any, ...]]]:

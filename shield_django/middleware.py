@@ -75,7 +75,7 @@ def _decide(request: HttpRequest, rules: Ruleset, found: Project) -> Decision:
     """Decide on a resolved request, and keep the decision as ``request.shield``."""
     route: str = request.resolver_match.route  # type: ignore[union-attr]
     template = found.templates.get(route)
-    if template is None:
+    if template is None or getattr(request, "urlconf", None) is not None:
         template = found.template_of(request)
         rules = found.replica.ruleset or rules
     method = request.method or "GET"

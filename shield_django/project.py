@@ -11,7 +11,7 @@ import functools
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 
 from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
+from shield_core.declarations import Declaration
 from shield_core.engine import ShieldEngine
 from shield_core.ruleset import Decision, Ruleset, Trace
 from shield_core.snapshot import Changes, Snapshot
@@ -50,7 +51,7 @@ _OTHERS = {
 class Project:
     """An engine and the catalog of the routes it decides on."""
 
-    __slots__ = ("_learning", "catalog", "engine", "for_test", "replica", "responses", "templates")
+    __slots__ = ("_learnt", "catalog", "engine", "for_test", "replica", "responses", "templates")
 
     def __init__(
         self, engine: ShieldEngine, catalog: Catalog, responses: Mapping[str, Any], *, for_test: bool
@@ -62,25 +63,29 @@ class Project:
         self.responses = responses
         #: Route string, as Django resolves it, to template.
         self.templates = catalog.templates
-        self._learning = threading.RLock()
+        self._learnt: set[Any] = set()
 
         engine.declare(catalog.declarations.values())
 
     def learn(self, urlconf: Any) -> None:
         """Take the routes of a URLconf into the rules, once; nobody passes before they are in force."""
-        with self._learning:
-            if new := self.catalog.learn(urlconf):
-                self.engine.declare(new)
-                hiding.watch(self.catalog, {one.key.path for one in new if one.baseline.allowed_envs})
+        self.catalog.learn(urlconf, self._declare)
+
+    def _declare(self, new: Collection[Declaration]) -> None:
+        self.engine.declare(new)
+        hiding.watch(self.catalog, {one.key.path for one in new if one.baseline.allowed_envs})
 
     def discover(self) -> None:
         self.learn(settings.ROOT_URLCONF)
 
     def template_of(self, request: HttpRequest) -> str:
-        """Return the template of a resolved request whose URLconf is not known yet."""
-        self.learn(getattr(request, "urlconf", settings.ROOT_URLCONF))
+        """Return the template of a resolved request whose URLconf may not be known yet."""
+        urlconf = getattr(request, "urlconf", None) or settings.ROOT_URLCONF
+        if urlconf not in self._learnt:
+            self.learn(urlconf)
+            self._learnt.add(urlconf)
         route = request.resolver_match.route  # type: ignore[union-attr]
-        return self.templates.setdefault(route, f"/{route}")
+        return self.templates.get(route) or self.templates.setdefault(route, f"/{route}")
 
     def ready(self) -> Ruleset:
         """Return the rules of a process that has none in force yet, which may wait for them."""
