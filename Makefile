@@ -44,7 +44,7 @@ test: python services ## Run all tests with coverage: ARGS="-k window -x"
 test-313: ## Run the core and Django suites on Python 3.13 with Django 6.1
 	@test -n "$(PYTHON313)" || { echo "SKIPPED: no Python 3.13 on PATH or in ~/.pyenv"; exit 1; }
 	@$(PYTHON313) .ci/environment.py --quiet --venv .venv313 --with "django~=6.1.0" test
-	@.venv313/bin/python -X dev -m pytest tests/core tests/django $(ARGS)
+	@.venv313/bin/python -X dev -m pytest --ignore tests/demo --ignore tests/docs $(ARGS)
 
 lint: python ## ruff, mypy, import-linter
 	@$(PYTHON) .ci/environment.py --quiet test lint
