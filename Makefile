@@ -48,10 +48,8 @@ test-313: ## Run the core and Django suites on Python 3.13 with Django 6.1
 
 lint: python ## ruff, mypy, import-linter
 	@$(PYTHON) .ci/environment.py --quiet test lint
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@failed=0; for check in "ruff check ." "ruff format --check ." mypy lint-imports; do \
+		echo "$$check"; $(BIN)/$$check || failed=1; done; exit $$failed
 
 format: ## Format the code and sort its imports
 	$(BIN)/ruff check --fix .
