@@ -211,10 +211,28 @@ class AwaitingPort(Port):
 class PlainPort(Port):
     """For synchronous code: nothing suspends, the calling thread waits."""
 
+    _watch: Future[Changes] | None = None
+
     async def _native(self, function: Callable[..., Result], *args: Any) -> Result:
         return function(*args)
 
+    async def watch(self, since: Cursor, timeout: float = 0.0) -> Changes:
+        if not timeout or isinstance(self._backend, SyncNativeBackend):
+            return await super().watch(since, timeout)
+        self._watch = self._submit(self._backend.watch, since, timeout)
+        return self._watch.result()
+
+    def interrupt(self) -> None:
+        """End the wait of the one thread that waits for changes: the replica's."""
+        if isinstance(self._backend, SyncNativeBackend):
+            self._backend.wake()
+        elif self._watch is not None:
+            self._watch.cancel()
+
     async def _at_home(self, operation: Operation[Result], *args: Any) -> Result:
+        return self._submit(operation, *args).result()
+
+    def _submit(self, operation: Operation[Result], *args: Any) -> Future[Result]:
         own = _running_loop()
         if own is not None and own is self._home.running:
             raise ShieldException(
@@ -222,7 +240,7 @@ class PlainPort(Port):
                 "for itself for ever. Await the engine's own method there."
             )
         loop = self._home.get()
-        return asyncio.run_coroutine_threadsafe(operation(*args), loop).result()
+        return asyncio.run_coroutine_threadsafe(operation(*args), loop)
 
     async def pause(self, seconds: float) -> None:
         threading.Event().wait(seconds)

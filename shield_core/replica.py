@@ -26,7 +26,7 @@ from shield_core.declarations import Declaration
 from shield_core.exceptions import BackendError
 from shield_core.keys import EVERYTHING, RouteKey
 from shield_core.models import GlobalMaintenanceConfig
-from shield_core.ports import Port, drive
+from shield_core.ports import PlainPort, drive
 from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Snapshot
 
@@ -38,6 +38,8 @@ Listener = Callable[[Snapshot, Changes], None]
 #: Seconds between attempts on a store that is down: at most 12 a minute, jittered.
 _FIRST_RETRY = 1.0
 _RETRY = (5.5, 8.0)
+#: Seconds that stopping gives the thread to finish what it is doing.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Replica:
     def __init__(
         self,
         backend: ShieldBackend,
-        port: Port,
+        port: PlainPort,
         *,
         service: str | None,
         env: str | None,
@@ -208,7 +210,8 @@ class Replica:
             if self._snapshot is not None and changes.cursor.epoch == self._snapshot.epoch:
                 advance = changes.cursor.revision == self._snapshot.revision + 1
                 self._apply(changes, advance=advance)
-        self._backend_wake()
+        if isinstance(self._backend, SyncNativeBackend):
+            self._backend.wake()
         self._tell(changes)
 
     def start(self) -> None:
@@ -224,9 +227,11 @@ class Replica:
         with self._lock:
             thread, self._thread = self._thread, None
         self._stop.set()
-        self._backend_wake()
+        deadline = time.monotonic() + _PATIENCE
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=self._refresh_interval + 5)
+            while thread.is_alive() and time.monotonic() < deadline:
+                self._port.interrupt()
+                thread.join(timeout=0.05)
         with self._lock:
             self.ruleset = None
 
@@ -264,6 +269,8 @@ class Replica:
                 self._turn()
                 failures = 0
             except Exception as error:  # noqa: BLE001 - whatever a store raises, the rules stay in force
+                if stop.is_set():
+                    break
                 failures += 1
                 self._failed(error)
                 stop.wait(_FIRST_RETRY * random.random() if failures == 1 else random.uniform(*_RETRY))
@@ -403,10 +410,6 @@ class Replica:
         if isinstance(self._backend, SyncNativeBackend):
             with suppress(Exception):  # a broken connection may fail to close
                 self._backend.close_sync()
-
-    def _backend_wake(self) -> None:
-        if isinstance(self._backend, SyncNativeBackend):
-            self._backend.wake()
 
 
 def _listed(declarations: Iterable[Declaration]) -> dict[RouteKey, Declaration]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -115,10 +116,19 @@ def test_a_stopped_engine_can_start_again_on_another_loop(make_engine):
     assert len(backend.loops) == 2
 
 
-async def test_stopping_on_the_home_loop_waits_for_one_refresh_at_most():
-    backend = NotebookBackend()
-    async with asyncio.timeout(3), ShieldEngine(backend, refresh_interval=1.0) as engine:
+async def test_stopping_on_the_home_loop_does_not_wait_for_the_next_refresh(caplog):
+    async with asyncio.timeout(3), ShieldEngine(NotebookBackend(), refresh_interval=60) as engine:
         await engine.register("GET:/x", {})
+    assert caplog.text == ""
+
+
+def test_stopping_in_a_thread_does_not_wait_for_the_next_refresh(backend, caplog):
+    engine = ShieldEngine(backend, refresh_interval=60)
+    engine.sync.start()
+    started = time.monotonic()
+    engine.sync.stop()
+    assert time.monotonic() - started < 3
+    assert caplog.text == ""
 
 
 class SlowStart(NotebookBackend):
