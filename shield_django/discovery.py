@@ -173,13 +173,11 @@ def walk(
 def declarations(leaf: Leaf, template: str, gates: openness.Openness) -> Iterator[Declaration]:
     """Yield what a view declares: one key a method for class-based views, else one for all methods."""
     for method, owners in handlers(leaf.view):
-        key = RouteKey(None, method, template)
-        yield Declaration.from_meta(
-            key,
-            meta_of(*owners),
-            always_open=gates.is_open(leaf, key),
-            unlisted=openness.is_admin_page(leaf.view),
-        )
+        unlisted = openness.is_admin_page(leaf.view)
+        for one in [None, *gates.methods(template)] if method is None else [method]:
+            key = RouteKey(None, one, template)
+            is_open = gates.is_open(leaf, key)
+            yield Declaration.from_meta(key, meta_of(*owners), always_open=is_open, unlisted=unlisted)
 
 
 def reachable(placed: Iterable[tuple[Leaf, str]]) -> Iterator[tuple[Leaf, str]]:
@@ -198,13 +196,14 @@ def united(*groups: Iterable[Declaration]) -> dict[RouteKey, Declaration]:
     A check tells of it (shield.E021); until somebody reads that, nothing must be open by accident.
     """
     found: dict[RouteKey, Declaration] = {}
+    of_all_methods: set[RouteKey] = set()
     for group in groups:
         own = {one.key: one for one in group}
+        of_all_methods.update(key for key in own if key._replace(method=None) in own)
         for key, one in own.items():
             found[key] = _stricter(found.get(key), one)
-    for key, one in found.items():
-        if key.method is not None:
-            found[key] = _stricter(one, found.get(key._replace(method=None)))
+    for key in found.keys() - of_all_methods:
+        found[key] = _stricter(found[key], found.get(key._replace(method=None)))
     return found
 
 

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from shield_core.ruleset import Decision, Ruleset
-from shield_django import project, responses
+from shield_django import hiding, openness, project, responses
 from shield_django.project import Project
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -58,16 +59,14 @@ class ShieldMiddleware:
     def _process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
         decision = _decide(request, found.replica.ruleset or found.ready(), found)
-        if decision.cause is None:
-            return None
-        return _settled(responses.make(request, decision, found))
+        return None if decision.cause is None else _settled(_answer(request, view, decision, found))
 
     async def _process_view_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
         decision = _decide(request, found.replica.ruleset or await found.ready_async(), found)
         if decision.cause is None:
             return None
-        answer = responses.make(request, decision, found)
+        answer = _answer(request, view, decision, found)
         return await answer if isinstance(answer, Awaitable) else answer
 
 
@@ -76,30 +75,55 @@ def _decide(request: HttpRequest, rules: Ruleset, found: Project) -> Decision:
     route: str = request.resolver_match.route  # type: ignore[union-attr]
     template = found.templates.get(route)
     if template is None or getattr(request, "urlconf", None) is not None:
-        template = found.template_of(request)
+        template = found.template_of(request, route)
         rules = found.replica.ruleset or rules
-    method = request.method or "GET"
-    decision = rules.decide(method, template)
-    if decision.cause is not None and method == "OPTIONS" and (asked := _preflight_for(request)):
-        decision = rules.decide_preflight(asked, template)
+    decision = rules.decide(request.method or "GET", template)
     request.shield = decision  # type: ignore[attr-defined]
     return decision
 
 
+def _answer(request: HttpRequest, view: Any, decision: Decision, found: Project) -> Any:
+    """Return the answer to a request that is blocked, or None for a preflight that the view may answer."""
+    if asked := _preflight_for(request):
+        template = found.template_of(request, request.resolver_match.route)  # type: ignore[union-attr]
+        preflight = found.engine.ruleset.decide_preflight(asked, template)
+        if preflight.cause is None:
+            request.shield = preflight  # type: ignore[attr-defined]
+            # Anybody can send a preflight's headers: a function would run, and must not.
+            return None if hasattr(view, "view_class") or hasattr(view, "cls") else HttpResponse(status=204)
+        decision = preflight
+    return responses.make(request, decision, found)
+
+
 def _finish(request: HttpRequest, response: Any, found: Project) -> Decision | None:
-    """Add an allowed route's headers; return the decision that blocks an unknown URL, if any."""
+    """Add an allowed route's headers; return the decision that blocks an answer that no view made."""
     decision: Decision | None = getattr(request, "shield", None)
-    if decision is not None:
-        for name, value in decision.headers:
-            response.setdefault(name, value)
-        return None
-    if response.status_code != 404 or request.resolver_match is not None:
-        return None
-    if _preflight_for(request):
+    if decision is None:
+        return _decide_unseen(request, response.status_code, found)
+    for name, value in decision.headers:
+        response.setdefault(name, value)
+    return None
+
+
+def _decide_unseen(request: HttpRequest, status: int, found: Project) -> Decision | None:
+    """Decide on an answer that no view made: Django's own 404, a cached page, a middleware's answer."""
+    if not (status < 300 or status in (304, 404)) or _preflight_for(request) or _is_static(request):
         return None
     rules = found.replica.ruleset or found.replica.ready()
-    decision = rules.decide_unrouted(request.method or "GET", request.path_info)
+    method = request.method or "GET"
+    match = request.resolver_match if status == 404 else hiding.resolve_all(request)
+    if match is not None:
+        decision = rules.decide(method, found.template_of(request, match.route))
+    else:
+        decision = rules.decide_unrouted(method, request.path_info)
+        if decision.cause is not None and openness.is_exempt(found.catalog.exempt, method, request.path_info):
+            return None
     return decision if decision.cause is not None else None
+
+
+def _is_static(request: HttpRequest) -> bool:
+    prefix = settings.STATIC_URL or "/"
+    return prefix != "/" and request.path.startswith(prefix)
 
 
 def _preflight_for(request: HttpRequest) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import views as auth_views
 from django.contrib.staticfiles.views import serve as serve_staticfiles
 from django.shortcuts import resolve_url
-from django.urls import NoReverseMatch, Resolver404, resolve
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
+from django.utils import translation
 from django.views import i18n
 from django.views.static import serve as serve_directory
 
@@ -32,16 +34,11 @@ class Openness:
 
     entries: frozenset[ExemptEntry]
     names: frozenset[str]
-    login_routes: frozenset[str]
+    login: Sequence[tuple[Any, str]]
 
     @classmethod
     def of(cls, exempt: Iterable[str], placed: Sequence[tuple[Leaf, str]]) -> Openness:
-        entries = [text for text in exempt if "/" in text]
-        return cls(
-            frozenset(ExemptEntry.parse(text) for text in entries),
-            frozenset(text for text in exempt if "/" not in text),
-            frozenset(_login_routes()),
-        )
+        return cls(_entries(exempt), frozenset(text for text in exempt if "/" not in text), list(_login()))
 
     def is_open(self, leaf: Leaf, key: RouteKey) -> bool:
         """Whether the route is never blocked."""
@@ -50,9 +47,33 @@ class Openness:
             leaf.name in self.names
             or ExemptEntry(None, path) in self.entries
             or (key.method is not None and ExemptEntry(key.method, path) in self.entries)
-            or leaf.route() in self.login_routes
+            or self._is_login(leaf, key.path)
             or _is_door(leaf.view, leaf.pattern.default_args or {})
         )
+
+    def methods(self, path: str) -> list[str]:
+        """Return the methods of a template that are exempt by themselves."""
+        return [entry.method for entry in self.entries if entry.method and entry.path == without_slash(path)]
+
+    def _is_login(self, leaf: Leaf, template: str) -> bool:
+        """Whether LOGIN_URL leads here. A pattern that takes any path, as of a front end, is no login."""
+        return any(
+            view is leaf.view and _last_part(path) == _last_part(template) for view, path in self.login
+        )
+
+
+def is_exempt(exempt: Iterable[str], method: str, path: str) -> bool:
+    """Whether SHIELD_EXEMPT names a path that no route has."""
+    path = without_slash(path)
+    return not {ExemptEntry(None, path), ExemptEntry(method, path)}.isdisjoint(_entries(exempt))
+
+
+def _entries(exempt: Iterable[str]) -> frozenset[ExemptEntry]:
+    return frozenset(ExemptEntry.parse(text) for text in exempt if "/" in text)
+
+
+def _last_part(path: str) -> str:
+    return without_slash(path).rpartition("/")[2]
 
 
 def is_admin_page(view: Any) -> bool:
@@ -102,9 +123,15 @@ def _is_admin(owner: Any) -> bool:
     return isinstance(owner, BaseModelAdmin) or _is_admin_site(owner)
 
 
-def _login_routes() -> set[str]:
-    """Return the routes of LOGIN_URL, also where it is the door to a single sign-on."""
-    try:
-        return {resolve(resolve_url(settings.LOGIN_URL)).route}
-    except (Resolver404, NoReverseMatch):
-        return set()
+def _login() -> Iterator[tuple[Any, str]]:
+    """Yield the view and path of LOGIN_URL in each language, also where a single sign-on begins there."""
+    for language, _ in settings.LANGUAGES:
+        with translation.override(language):
+            try:
+                url = urlsplit(resolve_url(settings.LOGIN_URL))
+                prefix = settings.FORCE_SCRIPT_NAME or get_script_prefix()
+                path = "/" + url.path.removeprefix(prefix).lstrip("/")
+                if not url.netloc:
+                    yield resolve(path).func, path
+            except (Resolver404, NoReverseMatch, ValueError):  # not ours, or nothing that Django can reverse
+                continue

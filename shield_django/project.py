@@ -78,13 +78,12 @@ class Project:
     def discover(self) -> None:
         self.learn(settings.ROOT_URLCONF)
 
-    def template_of(self, request: HttpRequest) -> str:
-        """Return the template of a resolved request whose URLconf may not be known yet."""
+    def template_of(self, request: HttpRequest, route: str) -> str:
+        """Return the template of what a request resolved to; its URLconf may not be known yet."""
         urlconf = getattr(request, "urlconf", None) or settings.ROOT_URLCONF
         if urlconf not in self._learnt:
             self.learn(urlconf)
             self._learnt.add(urlconf)
-        route = request.resolver_match.route  # type: ignore[union-attr]
         return self.templates.get(route) or self.templates.setdefault(route, f"/{route}")
 
     def ready(self) -> Ruleset:

@@ -21,16 +21,23 @@ class Caller:
         return isinstance(self.client, AsyncClient)
 
     def __call__(
-        self, method: str, path: str, *, accept: str = "application/json", data: Any = "", **headers: str
+        self,
+        method: str,
+        path: str,
+        *,
+        accept: str = "application/json",
+        data: Any = "",
+        content_type: str = "application/octet-stream",
+        **headers: str,
     ) -> Any:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         headers = {"accept": accept, **named}
         if isinstance(self.client, Client):
-            return self.client.generic(method, path, data, headers=headers)
+            return self.client.generic(method, path, data, content_type, headers=headers)
         client = self.client
 
         async def send() -> Any:
-            return await client.generic(method, path, data, headers=headers)
+            return await client.generic(method, path, data, content_type, headers=headers)
 
         return async_to_sync(send)()
 

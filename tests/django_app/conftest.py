@@ -55,10 +55,10 @@ def urlconf(*patterns: Any, **names: Any) -> ModuleType:
 
 
 @pytest.fixture
-def own_threads() -> Iterator[Callable[[], list[str]]]:
+def own_threads() -> Callable[[], list[str]]:
     """The names of the threads that were started since the test began."""
     before = set(threading.enumerate())
-    yield lambda: sorted(one.name for one in threading.enumerate() if one not in before)
+    return lambda: sorted(one.name for one in threading.enumerate() if one not in before)
 
 
 @pytest.fixture
