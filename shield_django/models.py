@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from shield_core.models import RouteStatus
+from shield_core.models import RouteState, RouteStatus
 
 KEY_LENGTH = 500
 
@@ -155,6 +155,9 @@ class Unmanaged(models.Model):
 
 class Route(Unmanaged):
     """A route as operators see it."""
+
+    #: What the instance was made of.
+    state: RouteState
 
     key = models.CharField(_("route"), max_length=KEY_LENGTH, primary_key=True)
     service = models.CharField(_("service"), max_length=255, blank=True)

@@ -1,0 +1,177 @@
+"""What Shield's pages in the admin have in common.
+
+Everything is read from the engine and written through it, so that one set of pages serves every
+backend, also without a database: nothing here touches LogEntry, ContentType or a transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import AdminErrorList, AdminForm
+from django.contrib.admin.options import ShowFacets
+from django.contrib.admin.utils import quote
+from django.core.exceptions import PermissionDenied
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from shield_core.engine import ShieldEngine
+from shield_core.models import RouteState
+from shield_core.plan import Authorship
+from shield_core.sync import SyncEngine
+from shield_django import project
+from shield_django.models import AuditLogEntry
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class EngineAdmin(_ModelAdmin):
+    """A ModelAdmin over the engine instead of a table."""
+
+    #: Under any maintenance the operator reaches the controls (shield_django.openness).
+    always_open = True
+    show_facets = ShowFacets.NEVER
+
+    class Media:
+        css = {"all": ["shield/admin.css"]}
+
+    # -- the engine -------------------------------------------------------------------------
+
+    def get_engine(self, request: HttpRequest) -> ShieldEngine:
+        """Return the engine that these pages show: the project's, unless a subclass knows another."""
+        return project.current().engine
+
+    def sync(self, request: HttpRequest) -> SyncEngine:
+        return self.get_engine(request).sync
+
+    def states(self, request: HttpRequest) -> dict[str, RouteState]:
+        """Return all routes by their keys."""
+        return {state.path: state for state in self.sync(request).list_states()}
+
+    def authorship(
+        self, request: HttpRequest, note: str = "", expected_revision: int | None = None
+    ) -> Authorship:
+        """Return who changes something, and from where."""
+        request_id = request.headers.get("X-Request-ID", "")
+        return Authorship(
+            actor=request.user.get_username(),
+            platform="admin",
+            note=note,
+            request_id=request_id if _REQUEST_ID.fullmatch(request_id) else "",
+            client_ip=request.META.get("REMOTE_ADDR", ""),
+            expected_revision=expected_revision,
+        )
+
+    # -- permissions ------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def check_view(self, request: HttpRequest) -> None:
+        """Raise PermissionDenied for whoever may not see this, or may not change it and tries."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        if request.method == "POST" and not self.has_change_permission(request):
+            raise PermissionDenied
+
+    # -- pages ------------------------------------------------------------------------------
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        self.check_view(request)
+        return super().changelist_view(request, extra_context)
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        raise PermissionDenied
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        raise PermissionDenied
+
+    def wrap(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """Return a view of a further URL, guarded and marked as ModelAdmin does its own."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> HttpResponse:
+            return self.admin_site.admin_view(view)(*args, **kwargs)
+
+        wrapper.model_admin = self  # type: ignore[attr-defined]
+        return update_wrapper(wrapper, view)
+
+    def page(self, request: HttpRequest, name: str, **context: Any) -> TemplateResponse:
+        """Return the page of the template ``admin/shield/…``, with what all admin pages show."""
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            "subtitle": None,
+            "add": False,
+            "change": False,
+            "has_view_permission": self.has_view_permission(request),
+            "has_change_permission": self.has_change_permission(request),
+            "preserved_filters": self.get_preserved_filters(request),
+            "module_name": str(self.opts.verbose_name_plural),
+            **context,
+        }
+        return TemplateResponse(request, f"admin/shield/{name}", context)
+
+    def form_page(self, request: HttpRequest, name: str, form: Form, **context: Any) -> TemplateResponse:
+        """Return a page with a form in the admin's own look."""
+        fieldsets: Sequence[Any] = form.fieldsets  # type: ignore[attr-defined]
+        adminform = AdminForm(form, fieldsets, {}, model_admin=self)  # type: ignore[arg-type]
+        context = {
+            "adminform": adminform,
+            "errors": AdminErrorList(form, []),  # type: ignore[arg-type]
+            "media": self.media + adminform.media,
+            **context,
+        }
+        return self.page(request, name, **context)
+
+    def url(self, request: HttpRequest, name: str, *args: Any) -> str:
+        """Return the address of a page of this model: changelist, change, history, …"""
+        info = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(info, args=[quote(arg) for arg in args], current_app=self.admin_site.name)
+
+    def back_to_list(self, request: HttpRequest) -> HttpResponse:
+        """Return to the list as it was filtered."""
+        return self.response_post_save_change(request, None)
+
+    def audit_url(self, request: HttpRequest, entry_id: str = "") -> str:
+        """Return the address of the audit log or an entry, empty for whoever may not see it."""
+        found = self.admin_site._registry.get(AuditLogEntry)
+        if not isinstance(found, EngineAdmin) or not found.has_view_permission(request):
+            return ""
+        return found.url(request, "change", entry_id) if entry_id else found.url(request, "changelist")
+
+    def not_found(self, request: HttpRequest, key: str) -> HttpResponse:
+        """Return to the list, with a message."""
+        self.message_user(
+            request,
+            _("%(name)s “%(key)s” does not exist.") % {"name": self.opts.verbose_name, "key": key},
+            messages.WARNING,
+        )
+        return HttpResponseRedirect(self.url(request, "changelist"))
+
+    # -- Django's own log of changes, which the audit log replaces ------------------------------
+
+    def log_addition(self, *args: Any, **kwargs: Any) -> Any:
+        return None
+
+    def log_change(self, *args: Any, **kwargs: Any) -> Any:
+        return None
+
+    def log_deletions(self, *args: Any, **kwargs: Any) -> Any:
+        return None

@@ -1,0 +1,21 @@
+"""What happened to an object while somebody was editing it."""
+
+from __future__ import annotations
+
+from django.forms import Form
+
+from shield_core.sync import SyncEngine
+from shield_django.admin.wording import Line
+
+_LINES = 20
+
+
+def changes_since(sync: SyncEngine, store_key: str, revision: int) -> list[Line]:
+    """Return the changes after ``revision``, the newest first; none when a release changed the code."""
+    entries = sync.get_audit_log(store_key, limit=_LINES)
+    return [Line.of(entry) for entry in entries if entry.revision > revision]
+
+
+def take_over(form: Form, revision: int) -> None:
+    """Let the form, with what was entered, be sent again by somebody who has seen ``revision``."""
+    form.data = {**form.data.dict(), form.add_prefix("revision"): str(revision)}  # type: ignore[attr-defined]

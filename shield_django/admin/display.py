@@ -1,0 +1,151 @@
+"""How statuses, times and windows look on the pages, and what they are called in messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.template.loader import render_to_string
+from django.utils import formats
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.timesince import timeuntil
+from django.utils.translation import gettext as _
+
+from shield_core.blocks import block_of
+from shield_core.keys import NOWHERE, Scope
+from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow, RouteState, RouteStatus
+from shield_django.admin.moments import local
+from shield_django.models import Status
+
+Held = RouteState | GlobalMaintenanceConfig
+
+
+def status_word(status: str) -> str:
+    """Return the word for a stored status, also one that only a newer version knows."""
+    return str(Status(status).label) if status in Status.values else status
+
+
+def badge(status: str, *lines: str, look: str = "") -> SafeString:
+    """Return a status as shape and word, with small lines under it."""
+    context = {"look": look or status, "word": status_word(status), "lines": lines}
+    return render_to_string("admin/shield/status.html", context)
+
+
+def route_badge(state: RouteState, now: datetime) -> SafeString:
+    """Return what a route answers now."""
+    status = state.effective(now)
+    block = block_of(state, now)
+    lines, look = [], ""
+    if block is not None and block.read_only and status is RouteStatus.MAINTENANCE:
+        look = "read_only"
+        lines.append(_("read-only: only writes are blocked"))
+    if state.allowed_envs:
+        lines.append(gate(state.allowed_envs))
+    if state.force_active:
+        look = look or "force_active"
+        lines.append(_("protected by the code"))
+    return badge(status, *lines, look=look)
+
+
+def transition(before: str, after: str) -> SafeString:
+    """Return what a change made of a status."""
+    if not after or before == after:
+        return badge(after or before) if after or before else SafeString("")
+    arrow = '<span class="shield-transition">{}<span aria-hidden="true">→</span>{}</span>'
+    return format_html(arrow, badge(before) if before else "", badge(after))
+
+
+def gate(environments: tuple[str, ...]) -> str:
+    if environments in ((), (NOWHERE,)):
+        return _("in no environment")
+    return _("only in %(environments)s") % {"environments": ", ".join(environments)}
+
+
+def when(moment: datetime | None) -> SafeString:
+    """Return a time for people, and exactly for machines."""
+    if moment is None:
+        return SafeString("")
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), time_text(moment))
+
+
+def time_text(moment: datetime, now: datetime | None = None) -> str:
+    """Return a time in the project's zone; of today only the time of day."""
+    there = local(moment)
+    today = local(now or datetime.now(UTC)).date()
+    return formats.date_format(there, "TIME_FORMAT" if there.date() == today else "DATETIME_FORMAT")
+
+
+def timing(held: Held, now: datetime) -> str:
+    """Return until when it blocks, or from when to when it will; empty without a window."""
+    window = held.window
+    if window is None or window.end <= now:
+        return ""
+    if not window.runs_at(now):
+        return _("%(status)s from %(start)s until %(end)s") % {
+            "status": status_word(window.status),
+            "start": time_text(window.start, now),
+            "end": time_text(window.end, now),
+        }
+    block = block_of(held, now)
+    end = {"end": time_text(window.end, now), "left": timeuntil(local(window.end), depth=1)}
+    if block is not None and block.window is None:
+        return _("the window until %(end)s lifts nothing") % end
+    return _("until %(end)s (%(left)s)") % end
+
+
+def window_text(window: MaintenanceWindow | None) -> str:
+    """Return a window as one of several facts."""
+    if window is None:
+        return ""
+    said = _("%(status)s from %(start)s until %(end)s") % {
+        "status": status_word(window.status),
+        "start": time_text(window.start),
+        "end": time_text(window.end),
+    }
+    details = [_("read-only") if window.read_only else "", window.reason]
+    return ", ".join(filter(None, [said, *details]))
+
+
+def route_sentence(state: RouteState) -> str:
+    """Return what a route answers now, as a message after a change."""
+    now = datetime.now(UTC)
+    return _told(state.path, _answer(state, now), state, now)
+
+
+def scope_sentence(scope: Scope, config: GlobalMaintenanceConfig) -> str:
+    """Return whether a scope is in maintenance now, as a message after a change."""
+    now = datetime.now(UTC)
+    answer = _("in maintenance") if config.in_force(now) else _("out of maintenance")
+    return _told(capfirst(scope_label(scope)), answer, config, now)
+
+
+def scope_label(scope: Scope) -> str:
+    match scope.kind:
+        case "global":
+            return _("everything")
+        case "service":
+            return _("service %(name)s") % {"name": scope.name}
+        case "route":
+            return scope.name
+
+
+def _answer(state: RouteState, now: datetime) -> str:
+    match state.effective(now):
+        case RouteStatus.MAINTENANCE:
+            return _("in maintenance")
+        case RouteStatus.ENV_GATED:
+            return _("active %(gate)s") % {"gate": gate(state.allowed_envs)}
+        case status:
+            return status_word(status)
+
+
+def _told(name: str, answer: str, held: Held, now: datetime) -> str:
+    block = block_of(held, now)
+    details = [
+        _("read-only") if block and block.read_only else "",
+        timing(held, now),
+        f"“{block.reason}”" if block and block.reason else "",
+    ]
+    said = ", ".join([answer, *filter(None, details)])
+    return _("%(name)s is now %(answer)s.") % {"name": name, "answer": said}

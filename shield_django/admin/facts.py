@@ -1,0 +1,100 @@
+"""What is known of a route beside what its form asks, and of an entry of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from shield_core.blocks import block_of
+from shield_core.keys import Scope
+from shield_core.models import Baseline, MaintenanceWindow, RouteState
+from shield_django.admin.display import (
+    gate,
+    scope_label,
+    status_word,
+    timing,
+    transition,
+    when,
+    window_text,
+)
+from shield_django.admin.wording import action_word, platform_word
+from shield_django.models import AuditLogEntry
+
+
+def route_facts(state: RouteState) -> list[tuple[str, Any]]:
+    """Return names and values; empty values are not shown."""
+    now = datetime.now(UTC)
+    block = block_of(state, now)
+    by_operator = state.origin == "operator"
+    return [
+        (_("Status without its window"), status_word(state.status) if state.window else ""),
+        (_("Reason"), block.reason if block else state.reason),
+        (_("Window"), window_text(state.window)),
+        (_("Now"), timing(state, now)),
+        (_("Environments"), gate(state.allowed_envs) if state.allowed_envs else ""),
+        (_("Note"), state.note),
+        (_("Protected"), _("by @force_active in the code") if state.force_active else ""),
+        (_("Set by"), state.updated_by if by_operator else _("the code")),
+        (_("The code says"), _says(state.code) if by_operator else ""),
+        (_("Sunset"), when(state.sunset_date)),
+        (_("Successor"), state.successor_path or ""),
+        (_("Service"), state.service or ""),
+        (_("Release"), state.release),
+        (_("Changed"), when(state.updated_at)),
+        (_("Revision"), state.revision),
+    ]
+
+
+def _says(code: Baseline) -> str:
+    """Return what the decorators say, on one line."""
+    details = [
+        _("read-only") if code.read_only else "",
+        gate(code.allowed_envs) if code.allowed_envs else "",
+        f"“{code.reason}”" if code.reason else "",
+        window_text(code.window),
+    ]
+    return ", ".join([status_word(code.status), *filter(None, details)])
+
+
+def entry_facts(entry: AuditLogEntry) -> list[tuple[str, Any]]:
+    """Return what an audit entry says, apart from what changed."""
+    return [
+        (_("Time"), when(entry.timestamp)),
+        (_("Action"), action_word(entry.action)),
+        (_("Route"), scope_label(Scope.of(entry.path)) if entry.path else ""),
+        (_("Service"), entry.service),
+        (_("Status"), transition(entry.previous_status, entry.new_status)),
+        (_("Reason"), entry.reason),
+        (_("Note"), entry.note),
+        (_("Who"), entry.actor),
+        (_("From"), platform_word(entry.platform)),
+        (_("Client address"), entry.client_ip),
+        (_("Request id"), entry.request_id),
+        (_("Revision"), entry.revision),
+        (_("Hash"), entry.hash),
+    ]
+
+
+def entry_changes(details: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return each changed field with what it was before and after."""
+    before, after = details.get("before") or {}, details.get("after") or {}
+    names = dict.fromkeys([*before, *after])
+    return [(name.replace("_", " "), _shown(before.get(name)), _shown(after.get(name))) for name in names]
+
+
+def _shown(value: Any) -> str:
+    """Return a JSON value on one line."""
+    match value:
+        case None | "" | [] | {}:
+            return "-"
+        case bool():
+            return _("yes") if value else _("no")
+        case list():
+            return ", ".join(map(str, value))
+        case {"start": str(start), "end": str(end)}:
+            return window_text(MaintenanceWindow.model_validate({**value, "start": start, "end": end}))
+        case _:
+            return str(value)

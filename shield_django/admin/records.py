@@ -1,0 +1,59 @@
+"""The unmanaged models' instances, made of what the engine knows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from shield_core.blocks import block_of
+from shield_core.models import AuditEntry, RouteState
+from shield_django.admin.moments import local
+from shield_django.models import AuditLogEntry, Route
+
+
+def route_of(state: RouteState, now: datetime | None = None) -> Route:
+    """Return the row of a route; ``route.state`` is the state it was made of."""
+    now = now or datetime.now(UTC)
+    key, block, window = state.key, block_of(state, now), state.window
+    route = Route(
+        key=state.path,
+        service=key.service or "",
+        method=key.method or "",
+        path=key.path,
+        status=state.status.value,
+        effective_status=state.effective(now).value,
+        reason=block.reason if block else state.reason,
+        note=state.note,
+        origin=state.origin,
+        allowed_envs=list(state.allowed_envs),
+        window_start=local(window.start) if window else None,
+        window_end=local(window.end) if window else None,
+        read_only=block.read_only if block else state.read_only,
+        force_active=state.force_active,
+        revision=state.revision,
+        updated_at=local(state.updated_at) if state.updated_at else None,
+        updated_by=state.updated_by,
+    )
+    route.state = state
+    return route
+
+
+def entry_of(entry: AuditEntry) -> AuditLogEntry:
+    """Return the row of an audit entry."""
+    return AuditLogEntry(
+        id=entry.id,
+        timestamp=local(entry.timestamp),
+        path=entry.path,
+        service=entry.service or "",
+        action=entry.action,
+        actor=entry.actor,
+        platform=entry.platform,
+        reason=entry.reason,
+        note=entry.note,
+        previous_status=entry.previous_status or "",
+        new_status=entry.new_status or "",
+        revision=entry.revision,
+        request_id=entry.request_id,
+        client_ip=entry.client_ip,
+        details=entry.details,
+        hash=entry.hash,
+    )

@@ -1,0 +1,171 @@
+"""The pages of the routes: list, form and history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from shield_core.exceptions import ConflictError, ShieldException
+from shield_core.models import RouteState
+from shield_django.admin import display
+from shield_django.admin.bulk import BulkActions
+from shield_django.admin.conflict import changes_since, take_over
+from shield_django.admin.facts import route_facts
+from shield_django.admin.filters import OriginFilter, ServiceFilter, StatusFilter
+from shield_django.admin.forms import RouteForm
+from shield_django.admin.history import HistoryPage
+from shield_django.admin.listing import Listing
+from shield_django.admin.records import route_of
+from shield_django.admin.scopes import MaintenancePages
+from shield_django.models import Route
+
+
+class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
+    """Routes as operators see and change them."""
+
+    list_display = ("route", "status_now", "reason_now", "timing", "set_by", "changed", "changed_by")
+    list_filter = (StatusFilter, OriginFilter, ServiceFilter)
+    search_fields = ("key", "reason", "note", "updated_by")
+    search_help_text = gettext_lazy("Searches route, reason, note and the person who changed it last.")
+    ordering = ("path", "method", "key")
+    list_per_page = 100
+    list_max_show_all = 1000
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        sync = self.sync(request)
+
+        def load() -> list[Route]:
+            now = datetime.now(UTC)
+            return [route_of(state, now) for state in sync.list_states()]
+
+        return Listing(Route, load)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*self.maintenance_urls(), *self.bulk_urls(), *super().get_urls()]
+
+    # -- the list ---------------------------------------------------------------------------
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        strip = self.strip(request) if self.has_view_or_change_permission(request) else None
+        return super().changelist_view(request, {"strip": strip, **(extra_context or {})})
+
+    @admin.display(description=gettext_lazy("route"), ordering="path")
+    def route(self, route: Route) -> str:
+        return route.key
+
+    @admin.display(description=gettext_lazy("status now"), ordering="effective_status")
+    def status_now(self, route: Route) -> SafeString:
+        return display.route_badge(route.state, datetime.now(UTC))
+
+    @admin.display(description=gettext_lazy("reason"), ordering="reason", empty_value="")
+    def reason_now(self, route: Route) -> str:
+        return route.reason
+
+    @admin.display(description=gettext_lazy("window"), ordering="window_end", empty_value="")
+    def timing(self, route: Route) -> str:
+        return display.timing(route.state, datetime.now(UTC))
+
+    @admin.display(description=gettext_lazy("set by"), ordering="origin")
+    def set_by(self, route: Route) -> str:
+        return str(route.get_origin_display())
+
+    @admin.display(description=gettext_lazy("changed"), ordering="updated_at", empty_value="")
+    def changed(self, route: Route) -> SafeString:
+        return display.when(route.state.updated_at) if route.state.origin == "operator" else SafeString("")
+
+    @admin.display(description=gettext_lazy("by"), ordering="updated_by", empty_value="")
+    def changed_by(self, route: Route) -> str:
+        return route.updated_by if route.state.origin == "operator" else ""
+
+    # -- the form ---------------------------------------------------------------------------
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a route, and change it where that is allowed."""
+        self.check_view(request)
+        key = unquote(object_id)
+        state = self.states(request).get(key)
+        if state is None:
+            return self.not_found(request, key)
+        if request.method != "POST":
+            return self._form_page(request, state, RouteForm(state=state))
+        form = RouteForm(request.POST, state=state)
+        if not form.is_valid():
+            return self._form_page(request, state, form)
+        try:
+            saved = self._save(request, key, form)
+        except ConflictError as error:
+            return self._conflict(request, state.path, form, error)
+        except ShieldException as error:
+            form.add_error(None, str(error))
+            return self._form_page(request, state, form)
+        if saved is None:
+            self.message_user(request, _("Nothing was changed in %(route)s.") % {"route": key})
+        else:
+            self.message_user(request, display.route_sentence(saved), messages.SUCCESS)
+        if "_continue" in request.POST:
+            return HttpResponseRedirect(request.get_full_path())
+        return self.back_to_list(request)
+
+    def _save(self, request: HttpRequest, key: str, form: RouteForm) -> RouteState | None:
+        sync, asked = self.sync(request), form.cleaned_data
+        by = self.authorship(request, asked["note"], asked["revision"])
+        if "_reset" in request.POST:
+            return sync.clear_override(key, asked["reason"], **by)
+        if not form.has_changed():
+            return None
+        return sync.set_route(
+            key,
+            form.base_status,
+            reason=asked["reason"],
+            window=asked["window"],
+            envs=asked["allowed_envs"],
+            read_only=asked["read_only"],
+            **by,
+        )
+
+    def _conflict(
+        self, request: HttpRequest, key: str, form: RouteForm, error: ConflictError
+    ) -> HttpResponse:
+        state = self.states(request).get(key)
+        if state is None:
+            return self.not_found(request, key)
+        meanwhile = changes_since(self.sync(request), key, error.expected)
+        take_over(form, state.revision)
+        return self._form_page(request, state, form, conflict=True, meanwhile=meanwhile, status=409)
+
+    def _form_page(
+        self, request: HttpRequest, state: RouteState, form: RouteForm, status: int = 200, **context: Any
+    ) -> HttpResponse:
+        may_change = self.has_change_permission(request)
+        shown = self.form_page(
+            request,
+            "route/change_form.html",
+            form,
+            title=_("Change route") if may_change else _("View route"),
+            subtitle=state.path,
+            original=route_of(state),
+            object_id=state.path,
+            change=True,
+            badge=display.route_badge(state, datetime.now(UTC)),
+            facts=route_facts(state),
+            overridden=state.origin == "operator",
+            this_url=self.url(request, "change", state.path),
+            list_url=self.url(request, "changelist"),
+            **context,
+        )
+        shown.status_code = status
+        return shown

@@ -1,0 +1,34 @@
+"""An admin site of Shield's own, which stands alone and needs no database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.sites import AdminSite
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from shield_django.admin.audit import AuditLogEntryAdmin
+from shield_django.admin.routes import RouteAdmin
+from shield_django.models import AuditLogEntry, Route
+
+
+class ShieldAdminSite(AdminSite):
+    """The routes and the audit log; ``request.user`` may be anything with ``has_perm``.
+
+    A subclass overrides ``has_permission`` and ``login`` where users do not come from a database.
+    """
+
+    site_header = _("Shield")
+    site_title = _("Shield")
+    index_title = _("Routes and audit log")
+    index_template = "admin/shield/index.html"
+
+    def __init__(self, name: str = "shield") -> None:
+        super().__init__(name)
+        self.register(Route, RouteAdmin)
+        self.register(AuditLogEntry, AuditLogEntryAdmin)
+
+    def get_log_entries(self, request: HttpRequest) -> Any:
+        """Return no recent actions: they are in the audit log."""
+        return ()

@@ -1,0 +1,112 @@
+"""The admin's pages as people with different permissions see them, over each backend."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from django.conf import settings as configured
+from django.contrib.admin.utils import quote
+from django.test import Client
+from django.urls import reverse
+
+from shield_core.engine import ShieldEngine
+from shield_django import project
+from tests.admin import people
+
+HAS_DATABASE = bool(configured.DATABASES)
+ALL = ["view_route", "change_route", "view_auditlogentry"]
+
+
+STORES = [
+    pytest.param("memory", marks=pytest.mark.django_db),
+    pytest.param("models", marks=pytest.mark.django_db(transaction=True)),
+]
+
+
+@pytest.fixture(params=STORES if HAS_DATABASE else ["memory"])
+def store(request, settings, monkeypatch):
+    """The engine's store; ``models`` is the real one, over the test database."""
+    if request.param == "models":
+        # Without the thread that follows the store: SQLite's shared memory would refuse its reads.
+        monkeypatch.setattr(
+            project,
+            "ShieldEngine",
+            lambda *args, **options: ShieldEngine(*args, **options | {"threads": False}),
+        )
+        settings.SHIELD_TESTING = False
+        settings.SHIELD_BACKEND = "models"
+    yield request.param
+    if request.param == "models":
+        project.reset()
+
+
+@pytest.fixture
+def sync(store):
+    """The project's engine, for what others do meanwhile and for looking at the result."""
+    return project.current().engine.sync
+
+
+@pytest.fixture
+def billing(sync):
+    """Another service on the same store."""
+    engine = ShieldEngine(project.current().engine.backend, service="billing", threads=False)
+    engine.sync.register("GET:/invoices", {"status": "active"})
+    return engine.sync
+
+
+def client_of(name: str, permissions: list[str]) -> Client:
+    """Return a browser in which ``name`` is logged in."""
+    if not HAS_DATABASE:
+        return Client(headers={people.HEADER: f"{name}={','.join(permissions)}"})
+    from django.contrib.auth.models import Permission, User
+
+    user = User.objects.create_user(name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def operator(store):
+    return client_of("olga", ALL)
+
+
+@pytest.fixture
+def viewer(store):
+    return client_of("viktor", ["view_route"])
+
+
+def address(page: str, *keys: str) -> str:
+    """Return a page's address: ``route_changelist``, ``route_change`` with a key, …"""
+    return reverse(f"admin:shield_{page}", args=[quote(key) for key in keys])
+
+
+def text_of(response) -> str:
+    """Return what a person reads of a page: no tags, one space between words."""
+    body = re.sub(r"<(script|style|svg|head)\b.*?</\1>", " ", response.content.decode(), flags=re.S)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def form_of(response) -> dict:
+    """Return what a browser would send of the page's form, were nothing changed."""
+    form = response.context["adminform"].form
+    data = {}
+    for bound in form:
+        value = bound.value()
+        widgets = getattr(bound.field.widget, "widgets", None)
+        if widgets:
+            parts = bound.field.widget.decompress(value)
+            for number, (widget, part) in enumerate(zip(widgets, parts, strict=True)):
+                data[f"{bound.html_name}_{number}"] = widget.format_value(part) or ""
+        elif isinstance(value, bool):
+            data |= {bound.html_name: "on"} if value else {}
+        else:
+            data[bound.html_name] = "" if value is None else value
+    return data
+
+
+def messages_of(response) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
