@@ -12,7 +12,13 @@ from statistics import median
 
 from shield_core.declarations import Declaration
 from shield_core.keys import EVERYTHING, RouteKey, Scope
-from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow, RouteState, StoredObject
+from shield_core.models import (
+    GlobalMaintenanceConfig,
+    MaintenanceWindow,
+    RouteState,
+    RouteStatus,
+    StoredObject,
+)
 from shield_core.plan import Disable
 from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Cursor, Snapshot, Write
@@ -29,7 +35,7 @@ def rules(count: int, *, everything: GlobalMaintenanceConfig | None = None) -> R
     states = [
         RouteState(
             path=str(key),
-            status="disabled" if number % 10 == 5 else "active",
+            status=RouteStatus.DISABLED if number % 10 == 5 else RouteStatus.ACTIVE,
             origin="operator" if number % 10 == 5 else "code",
             revision=1,
         )

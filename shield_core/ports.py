@@ -122,10 +122,12 @@ class HomeLoop:
             self._shut_down(home)
 
     def _shut_down(self, home: _Home) -> None:
-        if home.loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._backend.shutdown(), home.loop).result()
-        if home.thread is not None:
-            _end(home.loop, home.thread)
+        try:
+            if home.loop.is_running():
+                asyncio.run_coroutine_threadsafe(self._backend.shutdown(), home.loop).result()
+        finally:
+            if home.thread is not None:
+                _end(home.loop, home.thread)
 
 
 def _own_loop() -> _Home:

@@ -1,11 +1,7 @@
-import functools
 import itertools
-import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shield_core.decorators import (
     deprecated,
@@ -15,27 +11,10 @@ from shield_core.decorators import (
     is_stamped,
     maintenance,
     meta_of,
-    parse_moment,
-    rate_limit,
     stamped_objects,
 )
-from shield_core.exceptions import InvalidInputError
 
-STAMPS = {
-    "maintenance": maintenance(reason="m"),
-    "disabled": disabled(reason="d"),
-    "env_only": env_only("dev", "staging"),
-    "deprecated": deprecated("2027-01-01", use_instead="/v2"),
-    "rate_limit": rate_limit("10/minute"),
-    "force_active": force_active,
-}
-
-
-def fresh_view():
-    def view():
-        return "ran"
-
-    return view
+from .stamps import STAMPS, fresh_view
 
 
 @pytest.mark.parametrize("name", STAMPS)
@@ -192,180 +171,6 @@ def test_the_gates_of_a_class_and_its_handler_must_both_be_open(outer, inner, co
     assert meta_of(View, View.get)["allowed_envs"] == common
 
 
-def wrapped(view):
-    @functools.wraps(view)
-    def wrapper(*args):
-        return view(*args)
-
-    return wrapper
-
-
-def update_wrapped_lambda(view):
-    return functools.update_wrapper(lambda *args: view(*args), view)
-
-
-def partially_applied(view):
-    return functools.partial(view)
-
-
-@pytest.mark.parametrize("wrap", [wrapped, update_wrapped_lambda, partially_applied])
-@pytest.mark.parametrize("name", STAMPS)
-def test_stamps_survive_wrapping(wrap, name):
-    view = STAMPS[name](fresh_view())
-    assert meta_of(wrap(wrap(view))) == view.__shield_meta__
-
-
-@pytest.mark.parametrize("wrap", [wrapped, update_wrapped_lambda, partially_applied])
-def test_stamps_below_and_above_a_wrapper_add_up(wrap):
-    view = disabled("d")(wrap(env_only("dev")(fresh_view())))
-    assert meta_of(view) == {"status": "disabled", "reason": "d", "allowed_envs": ["dev"]}
-
-
-def method_decorator(*decorators):
-    """Do what Django's does: decorate a dummy and copy the dummy's attributes to a wrapper."""
-
-    def decorate(method):
-        def wrapper(self):
-            bound = functools.wraps(method)(functools.partial(method.__get__(self, type(self))))
-            for decorator in decorators:
-                bound = decorator(bound)
-            return bound()
-
-        def dummy(): ...
-
-        for decorator in decorators:
-            functools.update_wrapper(wrapper, decorator(dummy))
-        return functools.update_wrapper(wrapper, method)
-
-    return decorate
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(["maintenance", "env_only", "force_active"])))
-def test_stamps_survive_a_method_decorator_above_other_stamps(order):
-    first, *others = order
-
-    class View:
-        @method_decorator(*(STAMPS[name] for name in others))
-        @STAMPS[first]
-        def get(self):
-            return "ran"
-
-    assert meta_of(View.get) == {
-        "status": "maintenance",
-        "reason": "m",
-        "allowed_envs": ["dev", "staging"],
-        "force_active": True,
-    }
-    assert View().get() == "ran"
-
-
-class Views:
-    def get(self): ...
-
-
-@pytest.mark.parametrize("name", STAMPS)
-@pytest.mark.parametrize(
-    ("target", "complaint"),
-    [
-        (Views().get, "a bound method or a built-in keeps no attributes"),
-        (len, "a bound method or a built-in keeps no attributes"),
-        (int, "a bound method or a built-in keeps no attributes"),
-        ("shop:cart", "cannot be called"),
-        (None, "cannot be called"),
-    ],
-    ids=["bound method", "builtin", "builtin class", "text", "None"],
-)
-def test_what_cannot_be_stamped_is_refused_by_name(name, target, complaint):
-    with pytest.raises(InvalidInputError, match=complaint) as caught:
-        STAMPS[name](target)
-    assert f"@{name} " in str(caught.value)
-    assert repr(target) in str(caught.value)
-
-
-@pytest.mark.parametrize("envs", [(), ("",), ("dev", " "), (None,), (["dev"],)])
-def test_a_gate_names_its_environments(envs):
-    with pytest.raises(InvalidInputError, match=re.escape('@env_only("dev", "staging")')):
-        env_only(*envs)
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"start": "2027-01-01T00:00Z"}, {"end": "2027-01-01T00:00Z"}], ids=["start", "end"]
-)
-def test_a_window_needs_both_ends(arguments):
-    with pytest.raises(InvalidInputError, match="both start and end"):
-        maintenance(**arguments)
-
-
-def test_a_window_ends_after_it_starts():
-    with pytest.raises(ValueError, match="must end after it starts"):
-        maintenance(start="2027-01-02", end="2027-01-01")
-
-
-def test_a_maintenance_window_carries_reason_and_read_only():
-    view = maintenance("m", start="2027-01-01", end="2027-01-02", read_only=True)(fresh_view())
-    window = view.__shield_meta__["window"]
-    assert (window.reason, window.read_only) == ("m", True)
-    assert window.end == datetime(2027, 1, 2, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2026-12-31T23:59:59Z",
-        "2026-12-31T23:59:59+00:00",
-        "2027-01-01T01:59:59+02:00",
-        "Thu, 31 Dec 2026 23:59:59 GMT",
-        datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC),
-        datetime(2027, 1, 1, 1, 59, 59, tzinfo=timezone(timedelta(hours=2))),
-    ],
-    ids=str,
-)
-def test_a_sunset_may_be_iso_8601_an_http_date_or_an_aware_datetime(text):
-    sunset = deprecated(text)(fresh_view()).__shield_meta__["sunset_date"]
-    assert sunset == datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
-    assert sunset.tzinfo is UTC
-
-
-def test_a_bare_date_is_its_midnight_in_utc():
-    assert parse_moment("2027-01-01") == datetime(2027, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("moment", "complaint"),
-    [
-        ("2026-12-31T23:59:59", "names no time zone"),
-        (datetime(2026, 12, 31), "names no time zone"),
-        ("next tuesday", "neither an ISO 8601 date nor an HTTP date"),
-        ("", "neither an ISO 8601 date nor an HTTP date"),
-        ("2026-13-01", "neither an ISO 8601 date nor an HTTP date"),
-        (None, "neither a text nor a datetime"),
-        (datetime(2027, 1, 1).date(), "neither a text nor a datetime"),
-        (1798761599, "neither a text nor a datetime"),
-        ("0001-01-01T00:00:00+10:00", "not within the years"),
-    ],
-    ids=str,
-)
-def test_a_moment_that_cannot_be_read_is_refused_with_a_reason(moment, complaint):
-    with pytest.raises(InvalidInputError, match=complaint):
-        deprecated(moment)
-
-
-@given(st.text(max_size=40))
-def test_any_text_is_a_moment_or_is_refused(text):
-    try:
-        moment = parse_moment(text)
-    except InvalidInputError as error:
-        refusal = str(error)
-    else:
-        refusal = repr(text) if moment.tzinfo is UTC else "not in UTC"
-    assert repr(text) in refusal
-
-
-@given(st.datetimes(timezones=st.just(UTC)))
-def test_a_moment_survives_iso_8601(moment):
-    assert parse_moment(moment.isoformat()) == moment
-
-
 def test_stamped_objects_are_known_while_they_live():
     view = maintenance("x")(fresh_view())
     assert any(found is view for found in stamped_objects())
@@ -379,3 +184,12 @@ def test_a_stamp_remembers_the_module_and_the_line_that_made_it(name):
     stamps = {"disabled": lambda view: disabled()(view), "force_active": lambda view: force_active(view)}
     module, line = stamps[name](fresh_view()).__shield_stamped_at__
     assert (module, line) == (__name__, stamps[name].__code__.co_firstlineno)
+
+
+def test_each_stamp_keeps_its_own_response():
+    def down(request, exc): ...
+
+    def gone(request, exc): ...
+
+    view = maintenance(response=down)(disabled(response=gone)(fresh_view()))
+    assert view.__shield_meta__["responses"] == {"maintenance": down, "disabled": gone}

@@ -4,7 +4,12 @@ import pytest
 
 from shield_core.exceptions import ConflictError, InvalidInputError, InvalidKeyError
 from shield_core.keys import EVERYTHING, Scope
-from shield_core.plan import DisableScopeMaintenance, EnableScopeMaintenance, SetExemptPaths
+from shield_core.plan import (
+    DisableScopeMaintenance,
+    EnableScopeMaintenance,
+    SetExemptPaths,
+    SetScopeMaintenance,
+)
 
 from .rules import FUTURE, OVER, RUNNING
 from .store import Store
@@ -109,3 +114,31 @@ def test_one_scope_leaves_the_other_alone(scope):
     [other] = [one for one in SCOPES if one != scope]
     shop.run(EnableScopeMaintenance, scope=scope)
     assert not shop.maintenance(other).enabled
+
+
+@pytest.mark.parametrize("window", [None, FUTURE])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_form_sets_everything_at_once(scope, enabled, window):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, reason="old", exempt_paths=["/x"], window=RUNNING)
+    shop.run(
+        SetScopeMaintenance, scope=scope, enabled=enabled, window=window, reason="new", exempt_paths=["/y"]
+    )
+    after = shop.maintenance(scope)
+    assert (after.enabled, after.window, after.reason, after.exempt_paths) == (
+        enabled,
+        window,
+        "new",
+        ("/y",),
+    )
+    assert shop.answer("GET", "/x") == ("maintenance" if enabled else "open")
+
+
+def test_a_form_may_keep_a_window_that_is_over_but_not_set_one(scope):
+    shop = store()
+    with pytest.raises(InvalidInputError, match="already over"):
+        shop.run(SetScopeMaintenance, scope=scope, enabled=True, window=OVER)
+    shop.run(EnableScopeMaintenance, scope=scope, window=RUNNING)
+    shop.now = RUNNING.end
+    shop.run(SetScopeMaintenance, scope=scope, enabled=True, window=RUNNING)
+    assert shop.answer("GET", "/x") == "maintenance"
