@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import views as auth_views
 from django.contrib.staticfiles.views import serve as serve_staticfiles
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
@@ -95,8 +95,17 @@ def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
     if original is serve_directory:
         return bool(settings.STATIC_ROOT) and str(arguments.get("document_root")) == str(settings.STATIC_ROOT)
     view_class = getattr(view, "view_class", None)
-    doors = (auth_views.LoginView, auth_views.LogoutView, i18n.JavaScriptCatalog)
+    doors = (*_login_views(), i18n.JavaScriptCatalog)
     return isinstance(view_class, type) and issubclass(view_class, doors)
+
+
+def _login_views() -> tuple[type[Any], ...]:
+    if not apps.is_installed("django.contrib.auth"):
+        return ()
+    # Not imported above: it has models, and an ASGI module imports Shield before Django is set up.
+    from django.contrib.auth.views import LoginView, LogoutView
+
+    return (LoginView, LogoutView)
 
 
 def _chain(view: Any) -> Iterator[Any]:
