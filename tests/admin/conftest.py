@@ -6,16 +6,17 @@ import re
 from html import unescape
 
 import pytest
-from django.conf import settings as configured
 from django.contrib.admin.utils import quote
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from shield_core.engine import ShieldEngine
 from shield_django import project
+from shield_django.backends import ModelsBackend
 from tests.admin import people
 
-HAS_DATABASE = bool(configured.DATABASES)
+HAS_DATABASE = not connection.settings_dict["ENGINE"].endswith("dummy")
 ALL = ["view_route", "change_route", "view_auditlogentry"]
 
 
@@ -25,16 +26,17 @@ STORES = [
 ]
 
 
+def threadless(*args, **options) -> ShieldEngine:
+    return ShieldEngine(*args, **{**options, "threads": False})
+
+
 @pytest.fixture(params=STORES if HAS_DATABASE else ["memory"])
 def store(request, settings, monkeypatch):
     """The engine's store; ``models`` is the real one, over the test database."""
     if request.param == "models":
         # Without the thread that follows the store: SQLite's shared memory would refuse its reads.
-        monkeypatch.setattr(
-            project,
-            "ShieldEngine",
-            lambda *args, **options: ShieldEngine(*args, **options | {"threads": False}),
-        )
+        monkeypatch.setattr(ModelsBackend, "immediate", True)
+        monkeypatch.setattr(project, "ShieldEngine", threadless)
         settings.SHIELD_TESTING = False
         settings.SHIELD_BACKEND = "models"
     yield request.param
