@@ -434,8 +434,8 @@ class ShieldEngine:
         try:
             snapshot, key = await self._run(command(by=by, target=target, service=self.service, **what))
         except RouteNotFoundException:
-            if not await self._register_declared(target):
-                raise
+            # Also where nothing is left to register: the replica may have registered it meanwhile.
+            await self._register_declared(target)
             snapshot, key = await self._run(command(by=by, target=target, service=self.service, **what))
         state = snapshot.route(key) or snapshot.route(str(RouteKey.parse(key)._replace(method=None)))
         assert state is not None

@@ -207,7 +207,8 @@ class Replica:
         with self._lock:
             if self._while_loading is not None:
                 self._while_loading.append(changes)
-            if self._snapshot is not None and changes.cursor.epoch == self._snapshot.epoch:
+            # A store without an epoch was never written to: this is its first commit, or one soon after.
+            if self._snapshot is not None and self._snapshot.epoch in (changes.cursor.epoch, ""):
                 advance = changes.cursor.revision == self._snapshot.revision + 1
                 self._apply(changes, advance=advance)
         if isinstance(self._backend, SyncNativeBackend):
@@ -347,8 +348,8 @@ class Replica:
     def _is_loss(self, before: Snapshot | None, after: Snapshot) -> bool:
         if before is None or not before.has_operator_content or after.has_operator_content:
             return False
-        if after.epoch == before.epoch and after.revision >= before.revision:
-            return False
+        if after.revision >= before.revision:
+            return False  # somebody lifted the last override; an emptied store counts from the start
         if not self._lost:
             logger.error(
                 "The store came back empty (epoch %s, was %s). The rules stay as they were; restore the "

@@ -74,7 +74,10 @@ class ModelsBackend(SyncNativeBackend):
         return Snapshot(position.epoch, position.revision, objects)
 
     def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes:
-        connections[self.alias].close_if_unusable_or_obsolete()
+        if timeout:
+            # The replica's thread has no request around it that would do this. A caller without
+            # patience is in a request, perhaps in a transaction, and keeps its connection.
+            connections[self.alias].close_if_unusable_or_obsolete()
         position = self._position()
         if position == since and timeout:
             self._wake.wait(timeout)

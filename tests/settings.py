@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from typing import Any
 
 SECRET_KEY = "only for tests"
@@ -60,7 +61,12 @@ LANGUAGES = [("en", "English"), ("de", "German"), ("fr", "French")]
 #: TEST_DATABASE is a JSON object, for server processes that tests start on a database of theirs.
 DATABASES: dict[str, Any] = {
     "default": json.loads(os.environ.get("TEST_DATABASE", "null"))
-    or {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    or {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": ":memory:",
+        # A file: threads that share a database in memory meet locks that no deployment has.
+        "TEST": {"NAME": os.path.join(tempfile.gettempdir(), f"shield-test-{os.getpid()}.sqlite3")},
+    }
 }
 
 SHIELD_ENV = "test"

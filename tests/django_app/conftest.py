@@ -11,6 +11,7 @@ import pytest
 from django.test import AsyncClient, Client
 
 from shield_django import engine, project
+from tests.conftest import eventually
 from tests.django_app.callers import Caller
 
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -66,5 +67,8 @@ def models_store(settings: Any, transactional_db: None) -> Iterator[project.Proj
     """The project as in production: the models backend, its thread, a short refresh interval."""
     settings.SHIELD_REFRESH_INTERVAL = 0.05
     settings.SHIELD_TESTING = False
-    yield project.current()
+    found = project.current()
+    found.ready()
+    eventually(lambda: not found.replica.unregistered)
+    yield found
     project.reset()
