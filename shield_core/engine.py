@@ -109,11 +109,13 @@ class ShieldEngine:
 
     async def start(self) -> None:
         """Start the backend up, follow it, and await the first load."""
-        if not _is_plain(self._port):
-            await self._home.adopt_running_loop()
-            await self.replica.ready_async()
-        else:
+        if _is_plain(self._port):
+            self.replica.start()
             self.replica.ready()
+        else:
+            await self._home.adopt_running_loop()
+            self.replica.start()
+            await self.replica.ready_async()
 
     async def stop(self) -> None:
         """Stop following and shut the backend down; the last rules stay in force until then."""

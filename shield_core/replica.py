@@ -128,8 +128,7 @@ class Replica:
         """Start following; return whether the first load is worth waiting for."""
         if self._rules is None and not self._threads_needed:
             self._reload()
-        if self._threads:
-            self.start()
+        self.start()
         return self._rules is None and not self._waited
 
     @property
@@ -216,8 +215,9 @@ class Replica:
         self._tell(changes)
 
     def start(self) -> None:
+        """Follow the store from now on, again after ``stop``; without threads there is nothing to do."""
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if not self._threads or (self._thread is not None and self._thread.is_alive()):
                 return
             self._stop = threading.Event()
             self._thread = threading.Thread(target=self._follow, name="shield-replica", daemon=True)
@@ -233,8 +233,6 @@ class Replica:
             while thread.is_alive() and time.monotonic() < deadline:
                 self._port.interrupt()
                 thread.join(timeout=0.05)
-        with self._lock:
-            self.ruleset = None
 
     def after_fork(self) -> None:
         self._lock = threading.RLock()
@@ -403,7 +401,7 @@ class Replica:
             logger.error(
                 "The store does not answer; the last known rules stay in force. %s",
                 self._error,
-                exc_info=error,
+                exc_info=None if isinstance(error, BackendError) else error,
             )
 
     def _close(self) -> None:

@@ -105,6 +105,14 @@ class Snapshot:
             for key, value in self.objects.items()
         )
 
+    def since(self, cursor: Cursor) -> Changes:
+        """Return what changed after an earlier cursor of the same epoch."""
+        writes = [
+            Write(key, found) for key, found in self.objects.items() if found.revision > cursor.revision
+        ]
+        gone = [Write(key, None) for key, revision in self.deleted.items() if revision > cursor.revision]
+        return Changes(self.cursor, (*writes, *gone))
+
     def apply(self, changes: Changes, *, advance: bool) -> Snapshot:
         """Return the snapshot after ``changes``; what is older than what is here is passed over.
 
