@@ -38,14 +38,18 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, decision:
     """
     await receive()  # websocket.connect
     if _DENIAL_RESPONSE not in scope.get("extensions", {}):
-        later = decision.cause is RouteStatus.MAINTENANCE
-        await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER if later else _POLICY_VIOLATION})
+        await send({"type": "websocket.close", "code": close_code(decision)})
     elif decision.cause is RouteStatus.ENV_GATED:
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
         await send({"type": f"{_DENIAL_RESPONSE}.start", "status": 404, "headers": headers})
         await send({"type": f"{_DENIAL_RESPONSE}.body", "body": b"Not Found"})
     else:
         await send_answer(answer(decision, method="WS", path=scope["path"]), send, kind=_DENIAL_RESPONSE)
+
+
+def close_code(decision: Decision) -> int:
+    """Return the code with which a blocked WebSocket is closed."""
+    return _TRY_AGAIN_LATER if decision.cause is RouteStatus.MAINTENANCE else _POLICY_VIOLATION
 
 
 def with_headers(send: Send, added: tuple[tuple[str, str], ...]) -> Send:

@@ -304,8 +304,8 @@ class _Methods(dict[str, _Rule]):
         return rule
 
     def _rule(self, method: str) -> _Rule:
-        name = _handler_method(method)
         known = {*self.overrides, *self.declared}
+        name = method if method in known else _handler_method(method)
         if name not in known and None not in known:
             return self._stranger(method)
         own = name if name in known else None
@@ -460,18 +460,25 @@ class Ruleset:
         decision = self.decide(method, path)
         return decision if decision.cause is RouteStatus.ENV_GATED else ALLOWED
 
-    def hides(self, path: str) -> bool:
+    def hides(self, path: str, methods: Iterable[str | None] = ()) -> bool:
         """Whether the template must look like an unknown URL: all its methods are closed gates.
 
-        A gate with an answer of its own hides nothing, nor does one under maintenance: that answer
-        must be reached.
+        ``methods`` asks for these alone. A gate with an answer of its own hides nothing, nor does
+        one under maintenance: that answer must be reached.
         """
         table = self._tables.get(path)
-        gates = table.closed_gates if table is not None else []
-        decisions = [gate.decide(self.clock(), None) for gate in gates]
-        return bool(decisions) and all(
+        if table is None:
+            return False
+        gates = [table[method or _ANY_OTHER] for method in methods] or table.closed_gates
+        decisions = [gate.decide(self.clock(), None) for gate in gates if gate.closed_gate]
+        return len(decisions) == len(gates) > 0 and all(
             decision.cause is RouteStatus.ENV_GATED and decision.response is None for decision in decisions
         )
+
+    def gate_closed(self, method: str, path: str) -> bool:
+        """Whether an environment gate closes a method of the template, whatever else blocks it."""
+        table = self._tables.get(path)
+        return table is not None and table[method].closed_gate
 
 
 def _deprecation_headers(declared: Declaration | None) -> tuple[tuple[str, str], ...]:

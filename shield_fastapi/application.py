@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shield_core.declarations import Declaration
-from shield_core.decorators import meta_of
-from shield_core.engine import ShieldEngine
-from shield_core.keys import WEBSOCKET, ExemptEntry, RouteKey, without_slash
-from shield_fastapi.openapi import follow_rules
-from shield_fastapi.routes import Found, Route, RouteTable, Scope, route_path
+from fastapi import FastAPI
 
-_HANDLERS = ("get", "post", "put", "patch", "delete", "options")
-_DOCUMENTS = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
+from shield_core.engine import ShieldEngine
+from shield_core.keys import ExemptEntry, RouteKey, without_slash
+from shield_core.ruleset import Ruleset
+from shield_fastapi import stamps
+from shield_fastapi.openapi import follow_rules
+from shield_fastapi.routes import Route, RouteTable
+from shield_fastapi.sources import Scope, route_path
+
+#: The module whose functions serve /openapi.json, /docs and /redoc.
+_DOCUMENTS = FastAPI.__module__
 
 
 class Application:
@@ -23,60 +26,62 @@ class Application:
         self.app = app
         self._engine = engine
         self._exempt = frozenset(ExemptEntry.parse(entry) for entry in exempt)
-        self._documents = {getattr(app, name, None) for name in _DOCUMENTS}
         self.table = self._learn()
-        if hasattr(app, "openapi"):
-            follow_rules(app, engine)
 
-    def find(self, scope: Scope, hidden: list[Route]) -> Found | None:
-        """Return the route that the framework will choose, with routes that were added meanwhile."""
-        path = route_path(scope)
-        found = self.table.find(scope, path, hidden)
-        if found is None and not self.table.is_current():
+    def find(self, scope: Scope, hidden: Sequence[Route] = ()) -> Route | None:
+        """Return the route that the framework will choose, also one that was added meanwhile."""
+        if self.table.has_grown():
             self.table = self._learn()
-            found = self.table.find(scope, path, hidden)
+        found = self.table.find(scope, hidden)
+        if (found is None or not found.takes(scope)) and not self.table.is_current():
+            self.table = self._learn()
+            found = self.table.find(scope, hidden)
         return found
 
-    def twin(self, scope: Scope) -> Found | None:
-        """Return the route to which the framework would redirect a path that it does not know."""
+    def hide_twins(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> None:
+        """Add to ``hidden`` the closed gates to which the framework would redirect an unknown path."""
         path = route_path(scope)
-        if path == "/":
-            return None
-        other = path.rstrip("/") if path.endswith("/") else path + "/"
-        return self.table.find(scope, other)
+        if path in ("", "/"):
+            return
+        whole: str = scope["path"]
+        twin_scope = {**scope, "path": whole.rstrip("/") if path.endswith("/") else whole + "/"}
+        innermost: Route | None = None
+        while (twin := self.table.find(twin_scope, hidden)) is not None:
+            if not rules.hides(twin.template, twin.verbs):
+                return
+            hidden.append(twin)
+            innermost = twin.mount
+        if innermost is not None and self.table.mount_of(scope) is not innermost:
+            # Nothing but closed gates is left at the mount's own root: no redirect leads there.
+            hidden.append(innermost)
 
     def _learn(self) -> RouteTable:
-        table = RouteTable(self.app.routes)
-        self._engine.declare(
-            declaration for route in table.all_routes() for declaration in self._declarations(route)
-        )
+        table = RouteTable(self.app)
+        _tell_hosts_apart(table)
+        stamps.declare(self._engine, self.app, stamps.declarations(table, self._always_open(table)))
+        stamps.warn_of_lost_stamps(table)
+        for one in table.all_tables():
+            if hasattr(one.app, "openapi"):
+                operations = ((verb, route) for route in one.routes for verb in route.verbs)
+                templates = {(verb, route.source.template): route.template for verb, route in operations}
+                follow_rules(one.app, self._engine, templates)
         return table
 
-    def _declarations(self, route: Route) -> Iterator[Declaration]:
-        for method, owners in _handlers(route):
-            key = RouteKey(None, method, route.template)
-            yield Declaration.from_meta(
-                key,
-                meta_of(*route.dependencies, *owners),
-                always_open=route.template in self._documents or self._is_exempt(key),
-            )
-
-    def _is_exempt(self, key: RouteKey) -> bool:
-        path = without_slash(key.path)
-        return ExemptEntry(None, path) in self._exempt or ExemptEntry(key.method, path) in self._exempt
+    def _always_open(self, table: RouteTable) -> frozenset[RouteKey]:
+        """Return the keys of the documentation and of what is exempt."""
+        found = set()
+        for route in table.all_routes():
+            path = without_slash(route.template)
+            for verb in route.verbs:
+                entries = {ExemptEntry(None, path), ExemptEntry(verb, path)}
+                if entries & self._exempt or getattr(route.endpoint, "__module__", "") == _DOCUMENTS:
+                    found.add(RouteKey(None, verb, route.template))
+        return frozenset(found)
 
 
-def _handlers(route: Route) -> Iterator[tuple[str | None, tuple[Any, ...]]]:
-    """Yield the methods of a route and what may bear stamps for each."""
-    endpoint = route.endpoint
-    if route.kind == "websocket":
-        yield WEBSOCKET, (endpoint,)
-    elif isinstance(endpoint, type):
-        for name in _HANDLERS:
-            if (handler := getattr(endpoint, name, None)) is not None:
-                yield name.upper(), (endpoint, handler)
-    elif route.methods is None:
-        yield None, (endpoint,)
-    else:
-        for method in sorted(route.methods - {"HEAD"} or route.methods):
-            yield method, (endpoint,)
+def _tell_hosts_apart(table: RouteTable) -> None:
+    """Put the host before the templates of a host that another host, or all of them, have too."""
+    owners = {route.template: "" for route in table.all_routes() if not route.host}
+    for route in table.all_routes():
+        if route.host and owners.setdefault(route.template, route.host) != route.host:
+            route.template = f"//{route.host}{route.template}"

@@ -7,6 +7,7 @@ mean the same: a stamp that the middleware finds on the route.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, overload
@@ -16,7 +17,7 @@ from starlette.requests import HTTPConnection
 from shield_core import decorators
 from shield_core.declarations import Declaration
 from shield_core.decorators import deprecated, force_active, meta_of
-from shield_core.keys import RouteKey
+from shield_core.keys import WEBSOCKET, RouteKey
 from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Snapshot
 
@@ -50,14 +51,16 @@ class Stamp:
         return self._decorator(target)
 
     def _enforce_alone(self, connection: HTTPConnection) -> None:
-        """Enforce the stamp where no middleware has decided on this request."""
+        """Enforce the stamp where neither middleware nor guard has decided on this request's route."""
         from shield_fastapi.guard import DECIDED, block
 
-        if DECIDED in connection.scope or connection.scope["type"] != "http":
+        scope = connection.scope
+        if DECIDED in scope and scope[DECIDED].key:
             return
-        method, path = connection.scope["method"], connection.scope["path"]
+        method, path = scope.get("method", WEBSOCKET), scope["path"]
         key = RouteKey(None, None, path)
-        rules = Ruleset.compile(Snapshot(), {key: Declaration.from_meta(key, meta_of(self))})
+        declared = {key: Declaration.from_meta(key, meta_of(self))}
+        rules = Ruleset.compile(Snapshot(), declared, env=os.environ.get("SHIELD_ENV"))
         decision = rules.decide(method, path)
         if not decision.allowed:
             block(connection, decision)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Iterator, MutableMapping
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from shield_core.asgi import close_code
 from shield_core.engine import ShieldEngine
+from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
 from shield_core.responses import answer
 from shield_core.ruleset import Decision
 from shield_fastapi.application import Application
+from shield_fastapi.routes import Route
+from shield_fastapi.sources import Scope
 
 #: Set in the scope of a request on which a decision was made already.
 DECIDED = "shield.decision"
@@ -29,32 +33,54 @@ class Blocked(Exception):
 
 
 class ShieldGuard:
-    """A dependency for a route, a router or a whole application."""
+    """A dependency for a route, a router or a whole application; put it before other stamps."""
 
     def __init__(self, engine: ShieldEngine) -> None:
         self._engine = engine
         self._applications: MutableMapping[Any, Application] = WeakKeyDictionary()
 
-    async def __call__(self, connection: HTTPConnection) -> None:
+    async def __call__(self, connection: HTTPConnection, response: Response) -> None:
         scope = connection.scope
-        if DECIDED in scope or scope["type"] != "http":
+        if DECIDED in scope and scope[DECIDED].key:
             return
         application = self._applications.get(connection.app)
         if application is None:
             application = self._applications[connection.app] = Application(connection.app, self._engine)
+        found = _find(application, scope)
         rules = self._engine.replica.ruleset or await self._engine.replica.ready_async()
-        found = application.find(scope, [])
-        if found is None:
-            decision = rules.decide_unrouted(scope["method"], scope["path"])
+        method = scope.get("method", WEBSOCKET)
+        if found is None or not found.template:
+            decision = rules.decide_unrouted(method, scope["path"])
         else:
-            decision = rules.decide(scope["method"], found.route.template)
+            decision = rules.decide(method, found.template)
         if not decision.allowed:
             block(connection, decision)
+        scope[DECIDED] = decision
+        for name, value in decision.headers:
+            response.headers[name] = value
+
+
+def _find(application: Application, scope: Scope) -> Route | None:
+    """Return the route that runs; mounts between it and the application have extended ``root_path``."""
+    for root in _roots(scope.get("root_path", "")):
+        found = application.find({**scope, "root_path": root})
+        if found is not None and found.source.original is scope.get("route"):
+            return found
+    return application.find(scope)
+
+
+def _roots(root: str) -> Iterator[str]:
+    yield root
+    while root:
+        root = root[: root.rindex("/")] if "/" in root else ""
+        yield root
 
 
 def block(connection: HTTPConnection, decision: Decision) -> NoReturn:
     """Answer from inside a dependency, with the bytes that the middleware would send."""
-    if decision.cause is RouteStatus.ENV_GATED:
+    if connection.scope["type"] == "websocket":
+        raise WebSocketException(close_code(decision), decision.reason)
+    if decision.cause is RouteStatus.ENV_GATED and decision.response is None:
         raise HTTPException(404)
     # A dependency can only raise; the handlers of this request's application are told how to answer.
     handlers, _ = connection.scope["starlette.exception_handlers"]
@@ -63,5 +89,10 @@ def block(connection: HTTPConnection, decision: Decision) -> NoReturn:
 
 
 async def _answer(request: Request, error: Blocked) -> Response:
-    neutral = answer(error.decision, method=request.method, path=request.scope["path"])
+    decision = error.decision
+    if decision.response is not None:
+        made = decision.response(request, decision.exception())
+        response: Response = await made if isinstance(made, Awaitable) else made
+        return response
+    neutral = answer(decision, method=request.method, path=request.scope["path"])
     return Response(neutral.body, neutral.status, dict(neutral.headers), "application/json")

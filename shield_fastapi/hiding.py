@@ -7,27 +7,26 @@ So the route itself does not match, for the requests from which it is hidden.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from starlette.routing import Match
 
-from shield_fastapi.routes import Route, Scope
+from shield_fastapi.routes import Route
+from shield_fastapi.sources import Scope
 
 HIDDEN = "shield.hidden"
 
 
-def hide(scope: Scope, routes: Sequence[Route]) -> None:
+def hide(scope: Scope, routes: Iterable[Route]) -> None:
     """Let the framework not match ``routes`` for the request of ``scope``."""
-    if not routes:
-        return
-    originals = {id(original): original for route in routes for original in route.originals}
-    for original in originals.values():
-        if "matches" not in vars(original):
-            original.matches = partial(_matches, original, original.matches)
-    scope[HIDDEN] = frozenset(originals)
+    matchers = {id(matcher): matcher for route in routes for matcher in route.source.matchers}
+    for matcher in matchers.values():
+        if "matches" not in vars(matcher):
+            matcher.matches = partial(_matches, matcher, matcher.matches)
+    scope[HIDDEN] = scope.get(HIDDEN, frozenset()) | frozenset(matchers)
 
 
-def _matches(original: Any, matches: Any, scope: Scope) -> Any:
-    return (Match.NONE, {}) if id(original) in scope.get(HIDDEN, ()) else matches(scope)
+def _matches(matcher: Any, matches: Any, scope: Scope) -> Any:
+    return (Match.NONE, {}) if id(matcher) in scope.get(HIDDEN, ()) else matches(scope)

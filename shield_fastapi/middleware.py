@@ -13,25 +13,30 @@ from shield_core.asgi import Application as ASGIApplication
 from shield_core.asgi import Message, Receive, Scope, Send, refuse_websocket, send_answer, with_headers
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
-from shield_core.models import RouteStatus
 from shield_core.responses import answer
 from shield_core.ruleset import ALLOWED, Decision, Ruleset
 from shield_fastapi.application import Application
 from shield_fastapi.guard import DECIDED
 from shield_fastapi.hiding import hide
 from shield_fastapi.routes import Route
+from shield_fastapi.sources import application_of
 
 logger = logging.getLogger("shield.blocked")
 
-Response = Callable[[Request, Exception], Any]
+Response = Callable[[Request, Any], Any]
+
+#: Set in the scope of a request to the engine that has decided on its very route.
+DECIDED_BY = "shield.engine"
+_ANSWERED = ("maintenance", "disabled", "env_gated", "rate_limited")
 
 
 class ShieldMiddleware:
     """``app.add_middleware(ShieldMiddleware, engine=engine)``.
 
-    ``responses`` are answers of your own by status (maintenance, disabled, env_gated):
-    ``response(request, exc)``, sync or async, returning an ASGI response. ``exempt`` are paths
-    that are never blocked. Add CORSMiddleware after this one, so that it stands outside.
+    ``responses`` are answers of your own by status (maintenance, disabled, env_gated,
+    rate_limited): ``response(request, exc)``, sync or async, returning an ASGI response.
+    ``exempt`` are paths that are never blocked. Add CORSMiddleware after this one, so that it
+    stands outside.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class ShieldMiddleware:
         self._responses = dict(responses or {})
         self._exempt = tuple(exempt)
         self._application: Application | None = None
+        if unknown := sorted(set(self._responses) - set(_ANSWERED)):
+            raise ValueError(f"responses has {', '.join(unknown)}; it may have {', '.join(_ANSWERED)}.")
         _warn_of_inner_cors(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,39 +62,46 @@ class ShieldMiddleware:
         if kind == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        if kind not in ("http", "websocket"):
+        if kind not in ("http", "websocket") or scope.get(DECIDED_BY) is self.engine:
             await self.app(scope, receive, send)
             return
         application = self._application or self._know(scope)
+        found = application.find(scope)
+        # After the route was found, as one that was added meanwhile has changed the rules.
         rules = self._replica.ruleset or await self._replica.ready_async()
-        decision = self._decide(application, rules, scope)
-        if decision.cause is None:
-            scope[DECIDED] = decision
-            await self.app(scope, receive, with_headers(send, decision.headers) if decision.headers else send)
+        if found is not None and found.template and found.takes(scope):
+            decision = rules.decide(scope.get("method", WEBSOCKET), found.template)
         else:
+            decision = None
+        if decision is None or decision.cause is not None:
+            found, decision = self._decide(application, rules, scope, found)
+        if decision.cause is not None:
             await self._block(scope, receive, send, decision)
+            return
+        scope[DECIDED] = decision
+        if found is not None and not found.is_opaque:
+            scope[DECIDED_BY] = self.engine
+        await self.app(scope, receive, with_headers(send, decision.headers) if decision.headers else send)
 
-    def _decide(self, application: Application, rules: Ruleset, scope: Scope) -> Decision:
-        """Decide on the route that the framework will choose, with closed gates out of its sight."""
+    def _decide(
+        self, application: Application, rules: Ruleset, scope: Scope, found: Route | None
+    ) -> tuple[Route | None, Decision]:
+        """Decide with closed gates out of sight, of the framework too."""
         hidden: list[Route] = []
-        while (found := application.find(scope, hidden)) is not None:
-            decision = _on_route(rules, scope, found.route)
-            if decision.cause is not RouteStatus.ENV_GATED or self._custom(decision):
-                hide(scope, hidden)
-                return decision
-            hidden.append(found.route)
-        twin = application.twin(scope) if scope["type"] == "http" else None
-        if twin is not None and rules.hides(twin.route.template):
-            hidden.append(twin.route)
-        hide(scope, hidden)
-        method = scope.get("method", WEBSOCKET)
-        if method == "OPTIONS" and _preflight_for(scope):
-            return ALLOWED
-        return rules.decide_unrouted(method, scope["path"])
+        while found is not None and self._is_hidden(rules, scope, found):
+            hidden.append(found)
+            found = application.find(scope, hidden)
+        if found is None and scope["type"] == "http" and "env_gated" not in self._responses:
+            application.hide_twins(scope, rules, hidden)
+        if hidden:
+            hide(scope, hidden)
+        return found, _on_route(rules, scope, found)
 
-    def _custom(self, decision: Decision) -> Response | None:
-        assert decision.cause is not None
-        return decision.response or self._responses.get(decision.cause.value)
+    def _is_hidden(self, rules: Ruleset, scope: Scope, route: Route) -> bool:
+        if "env_gated" in self._responses:
+            return False
+        method = scope.get("method", WEBSOCKET)
+        return rules.hides(route.template, (method,) if route.takes(scope) else route.verbs)
 
     async def _block(self, scope: Scope, receive: Receive, send: Send, decision: Decision) -> None:
         method, path = scope.get("method", WEBSOCKET), scope["path"]
@@ -98,7 +112,8 @@ class ShieldMiddleware:
             decision.cause,
             extra={"route": decision.key, "cause": str(decision.cause), "reason": decision.reason},
         )
-        custom = self._custom(decision)
+        assert decision.cause is not None
+        custom = decision.response or self._responses.get(decision.cause.value)
         if scope["type"] == "websocket":
             await refuse_websocket(scope, receive, send, decision)
         elif custom is None:
@@ -106,11 +121,18 @@ class ShieldMiddleware:
         else:
             made = custom(Request(scope, receive), decision.exception())
             response = await made if isinstance(made, Awaitable) else made
+            if not callable(response):
+                raise TypeError(f"A custom answer must be a Starlette Response, got {response!r}.")
             await response(scope, receive, send)
 
     def _know(self, scope: Scope) -> Application:
         """Learn the application's routes, once it is known: before the first decision."""
-        self._application = Application(scope["app"], self.engine, self._exempt)
+        around, inside = scope.get("app"), application_of(self.app)
+        # As a middleware of an application this sees its router; wrapped around one, the application.
+        app = around if inside is None or getattr(around, "router", None) is inside else inside
+        if app is None:
+            raise TypeError(f"ShieldMiddleware finds no routes in {self.app!r}.")
+        self._application = Application(app, self.engine, self._exempt)
         return self._application
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,7 +142,7 @@ class ShieldMiddleware:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._know(scope)
-                await self.engine.start()
+                await self._start()
             return message
 
         try:
@@ -128,13 +150,22 @@ class ShieldMiddleware:
         finally:
             await self.engine.stop()
 
+    async def _start(self) -> None:
+        try:
+            await self.engine.start()
+        except Exception:  # whatever a store raises that is down: the application starts all the same
+            logging.getLogger("shield").exception("The store could not be started; it is tried again.")
+            await self._replica.ready_async()
 
-def _on_route(rules: Ruleset, scope: Scope, route: Route) -> Decision:
-    if scope["type"] == "websocket":
-        return rules.decide(WEBSOCKET, route.template)
-    method: str = scope["method"]
+
+def _on_route(rules: Ruleset, scope: Scope, route: Route | None) -> Decision:
+    """Decide on a route (None: an unknown URL), other than on its gate."""
+    method = scope.get("method", WEBSOCKET)
+    asked = _preflight_for(scope) if method == "OPTIONS" else ""
+    if route is None or not route.template:
+        return ALLOWED if asked else rules.decide_unrouted(method, scope["path"])
     decision = rules.decide(method, route.template)
-    if decision.cause is not None and method == "OPTIONS" and (asked := _preflight_for(scope)):
+    if decision.cause is not None and asked:
         return rules.decide_preflight(asked, route.template)
     return decision
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 
-from shield_core.declarations import Declaration
-from shield_core.decorators import meta_of
 from shield_core.engine import ShieldEngine
-from shield_core.keys import RouteKey
+from shield_fastapi.routes import RouteTable
+from shield_fastapi.stamps import declarations
 
 
 class ShieldRouter(APIRouter):
@@ -26,11 +25,9 @@ class ShieldRouter(APIRouter):
         engine.discover_with(self._declare)
 
     def _declare(self) -> None:
-        known = {(key.method, key.path) for key in self.engine.replica.declared}
-        for route in self.routes:
-            if isinstance(route, APIRoute):
-                for method in (route.methods or set()) - {"HEAD"}:
-                    if not any(method == one and path.endswith(route.path_format) for one, path in known):
-                        key = RouteKey(None, method, route.path_format)
-                        meta = meta_of(route.endpoint)
-                        self.engine.declare([Declaration.from_meta(key, meta, unlisted=True)])
+        known = [(key.method, key.path) for key in self.engine.replica.declared]
+        self.engine.declare(
+            replace(one, unlisted=True)
+            for one in declarations(RouteTable(self))
+            if not any(one.key.method == method and path.endswith(one.key.path) for method, path in known)
+        )

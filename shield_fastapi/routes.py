@@ -8,50 +8,52 @@ keep what they match.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import routing as fastapi_routing
-from starlette.routing import Host, Mount
+from starlette import routing
+from starlette.endpoints import HTTPEndpoint
+from starlette.routing import Match
 
-Scope = MutableMapping[str, Any]
+from shield_core.keys import WEBSOCKET
+from shield_fastapi.sources import Scope, Source, inner_application, route_lists, route_path, sources
 
-_CACHED_PATHS = 2048
+_HANDLERS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """One route in the order of its table. ``table`` is set for mounts and hosts with routes inside."""
+    """One route in the order of its table.
+
+    ``template`` is empty for a route of an unknown kind. ``shape`` is the whole path with its
+    convertors: of two routes of one shape the first is met. ``methods`` are those that it takes
+    (None: all), ``verbs`` those that have a key (None: the key without a method). ``table`` is set
+    for mounts and hosts with routes inside, ``mount`` for what is inside of one.
+    """
 
     position: int
+    source: Source
     template: str
-    source: Any
-    endpoint: Any
+    shape: str
     kind: str
+    endpoint: Any
     methods: frozenset[str] | None
-    dependencies: tuple[Any, ...] = ()
+    verbs: tuple[str | None, ...]
+    expression: re.Pattern[str] | None
+    host: str = ""
+    mount: Route | None = None
     table: RouteTable | None = None
 
-    @property
-    def is_mount(self) -> bool:
-        return isinstance(self.source, Mount)
+    def takes(self, scope: Scope) -> bool:
+        """Whether the method fits; otherwise the framework answers 405."""
+        return self.methods is None or self.kind != "http" or scope["method"] in self.methods
 
     @property
-    def originals(self) -> Iterator[Any]:
-        """The framework's objects that match for this route."""
-        yield getattr(self.source, "original_route", self.source)
-        effective = getattr(getattr(self.source, "matches", None), "__self__", None)
-        if effective is not None:
-            yield effective
-
-
-@dataclass(slots=True)
-class Found:
-    """The route that will be chosen. ``full`` is False when only its method does not fit (405)."""
-
-    route: Route
-    full: bool
+    def is_opaque(self) -> bool:
+        """Whether something behind it routes further, unseen."""
+        return self.table is None and (self.source.is_mount or self.source.is_host)
 
 
 class _Node:
@@ -65,23 +67,30 @@ class _Node:
 
 
 class RouteTable:
-    """The routes of an application, or of what is mounted in it."""
+    """The routes of an application, or of what is mounted in it as ``mount``."""
 
-    def __init__(self, routes: Iterable[Any], prefix: str = "") -> None:
+    def __init__(self, app: Any, mount: Route | None = None) -> None:
+        self.app = app
         self.routes: list[Route] = []
-        self._sources: Sequence[Any] = routes if isinstance(routes, Sequence) else list(routes)
+        self._mount = mount
+        self._sources: Sequence[Any] = app.routes
+        self._lists = [(one, len(one)) for one in route_lists(self._sources)]
+        self._size = len(self._sources)
         self._root = _Node()
-        self._cache: dict[str, tuple[Route, ...]] = {}
-        for source in _flattened(self._sources):
-            route = _route(len(self.routes), source, prefix)
-            if route is not None:
-                self.routes.append(route)
-                self._place(route, prefix)
-        self._version = self._count()
+        self._literals: set[str] = set()
+        self._by_literal: dict[str, list[Route]] = {}
+        for source in sources(self._sources):
+            route = self._route(source)
+            self.routes.append(route)
+            self._place(route)
+
+    def has_grown(self) -> bool:
+        """Whether routes were added to the application itself; asked at every request."""
+        return len(self._sources) != self._size
 
     def is_current(self) -> bool:
-        """Whether no route has been added since; asked when a path is not found."""
-        return self._version == self._count() and all(
+        """Whether no route was added anywhere; asked when a request finds none that fits."""
+        return all(len(routes) == size for routes, size in self._lists) and all(
             route.table.is_current() for route in self.routes if route.table is not None
         )
 
@@ -92,64 +101,152 @@ class RouteTable:
             else:
                 yield from route.table.all_routes()
 
-    def find(self, scope: Scope, path: str, hidden: Sequence[Route] = ()) -> Found | None:
-        """Return the route for ``scope``, passing over ``hidden`` ones."""
-        partial: Found | None = None
-        kind = scope["type"]
-        for route in self._candidates(path):
-            if route.kind not in (kind, "any") or route in hidden:
-                continue
+    def all_tables(self) -> Iterator[RouteTable]:
+        yield self
+        for route in self.routes:
             if route.table is not None:
-                rest = _inside(route.source, scope, path)
-                if rest is not None:
-                    return route.table.find(scope, rest, hidden)
-            elif route.source.path_regex.match(path):
-                if route.methods is None or kind != "http" or scope["method"] in route.methods:
-                    return Found(route, full=True)
-                partial = partial or Found(route, full=False)
+                yield from route.table.all_tables()
+
+    def find(self, scope: Scope, hidden: Sequence[Route] = ()) -> Route | None:
+        """Return the route for ``scope``, passing over ``hidden`` ones.
+
+        It may be one that does not take the method, where no other does.
+        """
+        partial: Route | None = None
+        kind = scope["type"]
+        for route in self._candidates(route_path(scope)):
+            if (route.kind != kind and route.kind != "any") or (hidden and route in hidden):
+                continue
+            if route.expression is None:
+                match, child = route.source.match(scope)
+                if match is Match.FULL:
+                    inside = route.table
+                    return route if inside is None else inside.find(inside.inner_scope(scope, child), hidden)
+                if match is Match.NONE:
+                    continue
+            elif route.methods is None or kind != "http" or scope["method"] in route.methods:
+                return route
+            partial = partial or route
         return partial
 
-    def _count(self) -> int:
-        return sum(1 for _ in _flattened(self._sources))
+    def mount_of(self, scope: Scope) -> Route | None:
+        """Return the innermost mount or host that keeps the request of ``scope``."""
+        for route in self._candidates(route_path(scope)):
+            if route.table is not None:
+                match, child = route.source.match(scope)
+                if match is Match.FULL:
+                    return route.table.mount_of(route.table.inner_scope(scope, child)) or route
+        return None
 
-    def _candidates(self, path: str) -> tuple[Route, ...]:
-        found = self._cache.get(path)
-        if found is None:
-            if "\n" in path:
-                # "$" in a route's expression matches before a last line feed, so "/x%0A" is "/x".
-                return tuple(self.routes)
-            routes: list[Route] = []
-            _collect(self._root, path.split("/")[1:], 0, routes)
-            found = tuple(sorted(routes, key=lambda route: route.position))
-            if len(self._cache) >= _CACHED_PATHS:
-                self._cache.clear()
-            self._cache[path] = found
+    def inner_scope(self, scope: Scope, child: Mapping[str, Any]) -> Scope:
+        """Return the scope that routes meet inside a mount or host, which took it with ``child``."""
+        inner = {**scope, **child}
+        # An application sets a root_path of its own over the one that its mount has set.
+        inner["root_path"] = getattr(self.app, "root_path", "") or inner.get("root_path", "")
+        return inner
+
+    def _candidates(self, path: str) -> list[Route]:
+        """Return the routes whose path this is, in their order."""
+        found = self._by_literal.get(path)
+        if found is not None:
+            return found
+        if "\n" in path:
+            # "$" in a route's expression matches before a last line feed, so "/x%0A" is "/x".
+            found = self.routes
+        else:
+            found = []
+            _collect(self._root, path.split("/"), 1, found)
+            if len(found) > 1:
+                found.sort(key=_position)
+        found = [route for route in found if route.expression is None or route.expression.match(path)]
+        if path in self._literals:
+            self._by_literal[path] = found
         return found
 
-    def _place(self, route: Route, prefix: str) -> None:
+    def _place(self, route: Route) -> None:
         """Put a route where its segments lead, up to one that may span several."""
         node = self._root
-        convertors = getattr(route.source, "param_convertors", {}) or {}
-        many = {f"{{{name}}}" for name, one in convertors.items() if "/" in one.regex or "." in one.regex}
-        if isinstance(route.source, Host):
+        source = route.source
+        if not source.is_placed:
             node.tails.append(route)
             return
-        for segment in route.template[len(prefix) :].split("/")[1:]:
-            if any(parameter in segment for parameter in many) or (route.is_mount and segment == ""):
-                break
+        wide = [f"{{{name}}}" for name in source.wide_parameters]
+        for segment in source.template.split("/")[1:]:
+            if any(parameter in segment for parameter in wide):
+                node.tails.append(route)
+                return
             if "{" in segment:
                 node.parameter = node.parameter or _Node()
                 node = node.parameter
             else:
                 node = node.children.setdefault(segment, _Node())
-        else:
-            (node.tails if route.is_mount else node.ends).append(route)
-            return
-        node.tails.append(route)
+        (node.tails if source.is_mount else node.ends).append(route)
+        if "{" not in source.template:
+            self._literals.add(source.template)
+
+    def _route(self, source: Source) -> Route:
+        mount = self._mount
+        known = source.path is not None
+        template = _printable((mount.template if mount else "") + source.template) if known else ""
+        inside = inner_application(source) if source.is_mount or source.is_host else None
+        opaque = (source.is_mount or source.is_host) and inside is None
+        host = source.seen.host_format if source.is_host else ""
+        kind = _kind(source)
+        methods = getattr(source.seen, "methods", None) if kind == "http" else None
+        route = Route(
+            position=len(self.routes),
+            source=source,
+            template=f"{template}/{{path}}" if opaque else template or "/" if known else "",
+            shape=(mount.shape if mount else "") + (f"//{host}" if host else source.path or ""),
+            kind=kind,
+            endpoint=source.seen.app if opaque else getattr(source.seen, "endpoint", None),
+            methods=frozenset(methods) if methods else None,
+            verbs=(),
+            expression=source.expression,
+            host=host or (mount.host if mount else ""),
+            mount=mount,
+        )
+        route.verbs = _verbs(route) if known else ()
+        if inside is not None:
+            route.template = template
+            route.table = RouteTable(inside, route)
+        return route
+
+
+def _kind(source: Source) -> str:
+    if isinstance(source.original, routing.Route):
+        return "http"
+    return "websocket" if isinstance(source.original, routing.WebSocketRoute) else "any"
+
+
+def _verbs(route: Route) -> tuple[str | None, ...]:
+    if route.kind == "websocket":
+        return (WEBSOCKET,)
+    if is_http_endpoint(route.endpoint):
+        handled = [name.upper() for name in _HANDLERS if hasattr(route.endpoint, name)]
+        return tuple(name for name in handled if route.methods is None or name in route.methods)
+    if route.methods is None:
+        return (None,)
+    return tuple(sorted(route.methods - {"HEAD"} if "GET" in route.methods else route.methods))
+
+
+def is_http_endpoint(endpoint: Any) -> bool:
+    """Whether ``endpoint`` is a class with a handler per method."""
+    return isinstance(endpoint, type) and issubclass(endpoint, HTTPEndpoint)
+
+
+def _printable(template: str) -> str:
+    """Return a template as a key may have it: without white space."""
+    return "".join(f"%{ord(char):02X}" if char.isspace() or char < " " else char for char in template)
+
+
+def _position(route: Route) -> int:
+    return route.position
 
 
 def _collect(node: _Node, segments: list[str], position: int, found: list[Route]) -> None:
-    found += node.tails
+    if node.tails:
+        found += node.tails
     if position == len(segments):
         found += node.ends
         return
@@ -158,58 +255,3 @@ def _collect(node: _Node, segments: list[str], position: int, found: list[Route]
         _collect(child, segments, position + 1, found)
     if node.parameter is not None:
         _collect(node.parameter, segments, position + 1, found)
-
-
-def route_path(scope: Scope) -> str:
-    """Return the path that the framework matches: without ``root_path``."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if not root or not path.startswith(root):
-        return path
-    return path[len(root) :] if path == root or path[len(root)] == "/" else path
-
-
-def _flattened(routes: Iterable[Any]) -> Iterator[Any]:
-    """Yield routes with included routers resolved, as newer versions of FastAPI keep them apart."""
-    iterate = getattr(fastapi_routing, "iter_route_contexts", None)
-    return iter(routes) if iterate is None else iterate(list(routes))
-
-
-def _route(position: int, source: Any, prefix: str) -> Route | None:
-    original = getattr(source, "original_route", source)
-    if isinstance(original, Mount | Host):
-        effective = next(iter(_effective(source)))
-        path = "" if isinstance(original, Host) else effective.path
-        inner = getattr(effective, "routes", None) or ()
-        template = prefix + path
-        if inner:
-            return Route(position, template, effective, None, "any", None, table=RouteTable(inner, template))
-        if isinstance(original, Host):
-            return None
-        return Route(position, f"{template}/{{path}}", effective, effective.app, "any", None)
-    if getattr(source, "path_regex", None) is None:
-        return None
-    methods = getattr(source, "methods", None)
-    return Route(
-        position,
-        prefix + source.path_format,
-        source,
-        source.endpoint,
-        "http" if hasattr(original, "methods") else "websocket",
-        frozenset(methods) if methods else None,
-        tuple(one.dependency for one in getattr(source, "dependencies", None) or () if one.dependency),
-    )
-
-
-def _effective(source: Any) -> Iterator[Any]:
-    matches = getattr(source, "matches", None)
-    yield getattr(matches, "__self__", source)
-
-
-def _inside(source: Any, scope: Scope, path: str) -> str | None:
-    """Return the rest of the path inside a mount or host that takes the request, else None."""
-    if isinstance(source, Host):
-        match, _ = source.matches(scope)
-        return path if match.value else None
-    found = source.path_regex.match(path)
-    return "/" + found["path"] if found else None
