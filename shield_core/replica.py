@@ -99,6 +99,7 @@ class Replica:
         self._lost = False
         self._boundaries: set[str] = set()
         self._while_loading: list[Changes] | None = None
+        self._next_write = 0.0
         #: The rules in force; None while there is a reason to go through ``ready``.
         self.ruleset: Ruleset | None = None
         forking.watch(self)
@@ -288,9 +289,21 @@ class Replica:
         self._contacted()
         if self._lost:
             self._stop.wait(self._refresh_interval)
-        else:
+        elif time.monotonic() >= self._next_write:
+            self._write()
+
+    def _write(self) -> None:
+        """Register routes and write boundaries down; a store that only reads is followed all the same."""
+        try:
             self._register()
             self._write_boundaries()
+            self._next_write = 0.0
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, it is followed
+            if not self._next_write:
+                logger.warning(
+                    "The store cannot be written, but is followed. %s: %s", type(error).__name__, error
+                )
+            self._next_write = time.monotonic() + random.uniform(*_RETRY)
 
     def _overtake(self, changes: Changes) -> bool:
         """Apply changes from the feed, unless local commits have brought all of them already."""
