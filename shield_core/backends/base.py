@@ -133,7 +133,7 @@ class ShieldBackend(ABC):
         A store that held something and holds nothing now is another one, with an epoch of its own.
         """
         seen = self._seen.snapshot
-        objects = {state.path: _decoded(state) for state in await self.list_states()}
+        objects = {state.path: decoded(state) for state in await self.list_states()}
         if objects != seen.objects:
             newest = max((found.revision for found in objects.values()), default=0)
             revision = max(newest, seen.revision + 1)
@@ -176,7 +176,7 @@ class RevisionedBackend(ShieldBackend):
         return encoded(path, found)
 
     async def set_state(self, path: str, state: RouteState) -> None:
-        await self.commit(Commit((Write(path, _decoded(state)),)))
+        await self.commit(Commit((Write(path, decoded(state)),)))
 
     async def delete_state(self, path: str) -> None:
         await self.commit(Commit((Write(path, None),)))
@@ -262,7 +262,7 @@ def encoded(key: str, value: StoredObject) -> RouteState:
     )
 
 
-def _decoded(state: RouteState) -> StoredObject:
+def decoded(state: RouteState) -> StoredObject:
     if is_route_key(state.path):
         return state
     return GlobalMaintenanceConfig.model_validate_json(state.reason)
