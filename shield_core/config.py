@@ -1,0 +1,160 @@
+"""``make_engine()``: an engine from arguments, the environment and a ``.shield`` file.
+
+Of each value the strongest source counts: argument, environment variable, the nearest ``.shield`` file
+upwards from the working directory (lines ``KEY=value``), default.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from shield_core.backends.base import ShieldBackend
+from shield_core.engine import ShieldEngine
+from shield_core.exceptions import InvalidInputError
+
+logger = logging.getLogger("shield")
+
+FILE_NAME = ".shield"
+#: Not taken from a file: a hostile working directory must not choose what code runs.
+_NEVER_FROM_FILE = "SHIELD_CUSTOM_PATH"
+
+
+def make_engine(
+    current_env: str | None = None,
+    backend: str | None = None,
+    file_path: str | None = None,
+    redis_url: str | None = None,
+    custom_path: str | None = None,
+    *,
+    service: str | None = None,
+    **options: Any,
+) -> ShieldEngine:
+    """Return the engine that the configuration describes; ``options`` go to ``ShieldEngine``.
+
+    ``backend`` is memory, file, redis or custom; ``custom_path`` is ``module:factory``, a class or
+    function that returns a ``ShieldBackend``. Raises InvalidInputError, which says what to correct.
+    """
+    found = Configuration.read()
+    env = current_env or found.get("SHIELD_ENV")
+    if env is None:
+        logger.warning(
+            "The environment is not named, so routes with @env_only stay closed everywhere: set SHIELD_ENV."
+        )
+    made = make_backend(
+        backend or found.get("SHIELD_BACKEND") or "memory",
+        file_path=file_path or found.get("SHIELD_FILE_PATH") or "shield-state.json",
+        redis_url=redis_url or found.get("SHIELD_REDIS_URL"),
+        custom_path=custom_path or found.get("SHIELD_CUSTOM_PATH"),
+    )
+    return ShieldEngine(made, env, service=service or found.get("SHIELD_APP_ID"), **options)
+
+
+class Configuration:
+    """The environment over the nearest ``.shield`` file."""
+
+    def __init__(self, environment: Mapping[str, str], file: Mapping[str, str]) -> None:
+        self._sources = (environment, {key: text for key, text in file.items() if key != _NEVER_FROM_FILE})
+
+    @classmethod
+    def read(cls, start: Path | None = None) -> Configuration:
+        """Read the environment and the nearest file from ``start`` (the working directory) upwards."""
+        directory = (start or Path.cwd()).resolve()
+        for folder in (directory, *directory.parents):
+            path = folder / FILE_NAME
+            if path.is_file():
+                return cls(os.environ, parse_file(path))
+        return cls(os.environ, {})
+
+    def get(self, name: str) -> str | None:
+        return next((source[name] for source in self._sources if source.get(name)), None)
+
+
+def parse_file(path: Path) -> dict[str, str]:
+    """Read lines ``KEY=value``; quotes around a value and lines that begin with # are left out."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    values = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip().removeprefix("export ")
+        if not stripped or stripped.startswith("#"):
+            continue
+        key, equals, value = stripped.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise InvalidInputError(f"{path}, line {number}: write KEY=value, not {line!r}.")
+        values[key.strip()] = _unquoted(value.strip())
+    return values
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def make_backend(
+    name: str, *, file_path: str, redis_url: str | None, custom_path: str | None
+) -> ShieldBackend:
+    """Return the backend called ``name``."""
+    makers: dict[str, Callable[[], ShieldBackend]] = {
+        "memory": _memory,
+        "file": lambda: _file(file_path),
+        "redis": lambda: _redis(redis_url),
+        "custom": lambda: _custom(custom_path),
+    }
+    if name not in makers:
+        raise InvalidInputError(f"SHIELD_BACKEND is {name!r}: it is one of {', '.join(makers)}.")
+    return makers[name]()
+
+
+def _memory() -> ShieldBackend:
+    from shield_core.backends.memory import MemoryBackend
+
+    return MemoryBackend()
+
+
+def _file(path: str) -> ShieldBackend:
+    from shield_core.backends.file import FileBackend
+
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise InvalidInputError(f"SHIELD_FILE_PATH is {path!r}, and there is no folder {folder}.")
+    backend = FileBackend(path)
+    backend.load_sync()  # an unreadable file is an error at the start, not at the first request
+    return backend
+
+
+def _redis(url: str | None) -> ShieldBackend:
+    if url is None:
+        raise InvalidInputError("The redis backend needs SHIELD_REDIS_URL, such as redis://localhost:6379/0.")
+    if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+        raise InvalidInputError(f"SHIELD_REDIS_URL is {url!r}: write redis://host:port/database.")
+    try:
+        from shield_core.backends.redis import RedisBackend
+    except ImportError as error:
+        raise InvalidInputError("The redis backend needs redis: pip install shield-django[redis]") from error
+    try:
+        return RedisBackend(url)
+    except ValueError as error:
+        raise InvalidInputError(f"SHIELD_REDIS_URL is {url!r}: {error}.") from error
+
+
+def _custom(path: str | None) -> ShieldBackend:
+    if not path or ":" not in path:
+        raise InvalidInputError(
+            f"The custom backend needs SHIELD_CUSTOM_PATH as module:factory, not {path!r} "
+            f"(it is not taken from a {FILE_NAME} file)."
+        )
+    module, _, name = path.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError) as error:
+        raise InvalidInputError(f"SHIELD_CUSTOM_PATH is {path!r}: {error}.") from error
+    if not isinstance(made, ShieldBackend):
+        raise InvalidInputError(f"SHIELD_CUSTOM_PATH {path!r} makes {made!r}, which is no ShieldBackend.")
+    return made
