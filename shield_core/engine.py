@@ -11,7 +11,7 @@ import asyncio
 import copy
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -32,6 +32,7 @@ from shield_core.keys import EVERYTHING, RouteKey, Scope, check_service
 from shield_core.models import (
     AuditEntry,
     GlobalMaintenanceConfig,
+    Instance,
     MaintenanceWindow,
     RateLimitResult,
     RouteState,
@@ -87,6 +88,7 @@ class ShieldEngine:
             self.backend,
             plain,
             service=self.service,
+            release=release,
             env=current_env,
             refresh_interval=refresh_interval,
             init_timeout=init_timeout,
@@ -135,6 +137,11 @@ class ShieldEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def instances(self) -> list[Instance]:
+        """Return the processes that follow the store and were heard of in the last 90 seconds."""
+        now = datetime.now(UTC)
+        return [one for one in await self._port.instances() if one.alive_at(now)]
 
     def status(self) -> Status:
         """Return how fresh this process's rules are."""

@@ -28,6 +28,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _GLOBAL_MAINTENANCE = "__shield:global__"
 _SERVICE_MAINTENANCE = re.compile(r"__shield:svc_global:(.+)__")
 RESERVED_PREFIX = "__shield:"
+INSTANCE_PREFIX = "__shield:instance:"
 
 
 class RouteKey(NamedTuple):

@@ -202,6 +202,26 @@ class AuditEntry(_Value):
     hash: str = ""
 
 
+class Instance(_Value):
+    """One process that follows a store: which revision it has applied, and when it was last seen."""
+
+    id: str
+    service: str | None = None
+    host: str = ""
+    pid: int = 0
+    release: str = ""
+    epoch: str = ""
+    revision: int = 0
+    seen_at: AwareDatetime
+
+    def alive_at(self, moment: datetime) -> bool:
+        return (moment - self.seen_at).total_seconds() < INSTANCE_TTL
+
+
+#: Seconds of silence after which an instance counts as gone; it is heard every 30 seconds.
+INSTANCE_TTL = 90.0
+
+
 class RateLimitResult(_Value):
     """What a limit said of one request."""
 

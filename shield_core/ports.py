@@ -20,7 +20,7 @@ from shield_core import forking
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
 from shield_core.exceptions import ShieldException
-from shield_core.models import AuditEntry
+from shield_core.models import AuditEntry, Instance
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
 
 Result = TypeVar("Result")
@@ -184,6 +184,17 @@ class Port(ABC):
         if isinstance(self._backend, SyncNativeBackend):
             return await self._native(self._backend.read_audit_sync, query)
         return await self._at_home(self._backend.read_audit, query)
+
+    async def beat(self, instance: Instance) -> None:
+        if isinstance(self._backend, SyncNativeBackend):
+            await self._native(self._backend.beat_sync, instance)
+        else:
+            await self._at_home(self._backend.beat, instance)
+
+    async def instances(self) -> list[Instance]:
+        if isinstance(self._backend, SyncNativeBackend):
+            return await self._native(self._backend.instances_sync)
+        return await self._at_home(self._backend.instances)
 
 
 def _commit_and_publish(backend: SyncNativeBackend, commit: Commit, publish: Publish) -> Changes:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,13 +21,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+from uuid import uuid4
 
 from shield_core import forking, plan
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
 from shield_core.declarations import Declaration
 from shield_core.exceptions import BackendError
 from shield_core.keys import EVERYTHING, RouteKey
-from shield_core.models import GlobalMaintenanceConfig
+from shield_core.models import GlobalMaintenanceConfig, Instance
 from shield_core.ports import PlainPort, drive
 from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Snapshot
@@ -38,6 +41,7 @@ Listener = Callable[[Snapshot, Changes], None]
 #: Seconds between attempts on a store that is down: at most 12 a minute, jittered.
 _FIRST_RETRY = 1.0
 _RETRY = (5.5, 8.0)
+_HEARTBEAT = 30.0
 #: Seconds that stopping gives the thread to finish what it is doing.
 _PATIENCE = 5.0
 
@@ -66,6 +70,7 @@ class Replica:
         port: PlainPort,
         *,
         service: str | None,
+        release: str,
         env: str | None,
         refresh_interval: float,
         init_timeout: float,
@@ -77,6 +82,9 @@ class Replica:
         self._backend = backend
         self._port = port
         self._service = service
+        self._release = release
+        self._instance_id = uuid4().hex[:12]
+        self._beaten: tuple[int, float] | None = None
         self._env = env
         self._refresh_interval = refresh_interval
         self._init_timeout = init_timeout
@@ -240,6 +248,8 @@ class Replica:
         self._stop = threading.Event()
         self._thread = None
         self._waited = False
+        self._instance_id = uuid4().hex[:12]
+        self._beaten = None
         if not self._loaded.done():
             self._loaded = Future()
         self.ruleset = None
@@ -297,6 +307,7 @@ class Replica:
         try:
             self._register()
             self._write_boundaries()
+            self._beat()
             self._next_write = 0.0
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is followed
             if not self._next_write:
@@ -304,6 +315,26 @@ class Replica:
                     "The store cannot be written, but is followed. %s: %s", type(error).__name__, error
                 )
             self._next_write = time.monotonic() + random.uniform(*_RETRY)
+
+    def _beat(self) -> None:
+        """Tell the store which revision this process has applied: at each new one, and every 30 s."""
+        if not self._backend.shared_across_processes or self._snapshot is None:
+            return
+        now, revision = time.monotonic(), self._snapshot.revision
+        if self._beaten is not None and self._beaten[0] == revision and now - self._beaten[1] < _HEARTBEAT:
+            return
+        self._beaten = (revision, now)
+        instance = Instance(
+            id=self._instance_id,
+            service=self._service,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            release=self._release,
+            epoch=self._snapshot.epoch,
+            revision=revision,
+            seen_at=datetime.now(UTC),
+        )
+        drive(self._port.beat(instance))
 
     def _overtake(self, changes: Changes) -> bool:
         """Apply changes from the feed, unless local commits have brought all of them already."""

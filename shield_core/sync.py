@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from shield_core.engine import ShieldEngine
 from shield_core.keys import Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, MaintenanceWindow, RateLimitResult, RouteState, RouteStatus
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, MaintenanceWindow, RateLimitResult, RouteState, RouteStatus
 from shield_core.plan import Authorship
 from shield_core.ports import drive
 from typing import Any, Unpack
@@ -31,6 +31,10 @@ class SyncEngine:
     def stop(self) -> None:
         """Stop following and shut the backend down; the last rules stay in force until then."""
         return drive(self._engine.stop())
+
+    def instances(self) -> list[Instance]:
+        """Return the processes that follow the store and were heard of in the last 90 seconds."""
+        return drive(self._engine.instances())
 
     def check(self, path: str, method: str | None=None, context: Mapping[str, Any] | None=None) -> RateLimitResult | None:
         """Raise the exception of the layer that blocks ``path`` (a key or a template), if any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,12 +15,13 @@ from django.db import IntegrityError, OperationalError, connections, models, rou
 from shield_core import forking
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import Result, SyncNativeBackend, check_expectations, stamped
-from shield_core.models import AuditEntry
+from shield_core.models import INSTANCE_TTL, AuditEntry, Instance
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 from shield_django import rows
 from shield_django.models import (
     StoredAuditEntry,
     StoredDeletion,
+    StoredInstance,
     StoredMaintenance,
     StoredRoute,
     StoreRevision,
@@ -108,6 +110,17 @@ class ModelsBackend(SyncNativeBackend):
             after = StoredAuditEntry.objects.using(self.alias).filter(id=query.cursor).values("number")
             entries = entries.filter(number__lt=models.Subquery(after))
         return [rows.from_audit_row(row) for row in entries[: query.limit]]
+
+    def beat_sync(self, instance: Instance) -> None:
+        table = StoredInstance.objects.using(self.alias)
+        seen_at = rows.to_column(instance.seen_at)
+        told = {**instance.model_dump(exclude={"id"}), "seen_at": seen_at}
+        _, new = table.update_or_create(id=instance.id, defaults=told)
+        if new:
+            table.filter(seen_at__lt=seen_at - timedelta(seconds=INSTANCE_TTL)).delete()
+
+    def instances_sync(self) -> list[Instance]:
+        return [rows.from_instance_row(row) for row in StoredInstance.objects.using(self.alias)]
 
     def _position(self) -> Cursor:
         found = StoreRevision.objects.using(self.alias).filter(pk=_ROW).values_list("epoch", "revision")

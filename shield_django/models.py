@@ -108,6 +108,25 @@ class StoredDeletion(models.Model):
         return self.key
 
 
+class StoredInstance(models.Model):
+    """A process that follows the store: when it was last seen, and with which revision."""
+
+    id = models.CharField(max_length=32, primary_key=True)
+    service = models.CharField(max_length=255, null=True)  # noqa: DJ001 - None is "no service"
+    host = models.CharField(max_length=255)
+    pid = models.BigIntegerField()
+    release = models.CharField(max_length=255, blank=True)
+    epoch = models.CharField(max_length=32)
+    revision = models.BigIntegerField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
 class StoredAuditEntry(models.Model):
     """One line of the audit log, sealed to the line before it."""
 

@@ -8,9 +8,9 @@ from typing import Any
 from django.conf import settings
 
 from shield_core.keys import Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, RouteState
 from shield_core.models import StoredObject as Value
-from shield_django.models import Stored, StoredAuditEntry, StoredMaintenance, StoredRoute
+from shield_django.models import Stored, StoredAuditEntry, StoredInstance, StoredMaintenance, StoredRoute
 
 _ROUTE = ("service", "status", "successor_path", "force_active", "origin", "release")
 _MAINTENANCE = ("enabled", "include_force_active")
@@ -78,6 +78,11 @@ def from_audit_row(row: StoredAuditEntry) -> AuditEntry:
     return AuditEntry.model_validate(
         {**row.extra, **_pick(row, _AUDIT), "timestamp": _from_column(row.timestamp)}
     )
+
+
+def from_instance_row(row: StoredInstance) -> Instance:
+    known = {name: getattr(row, name) for name in Instance.model_fields}
+    return Instance.model_validate({**known, "seen_at": _from_column(row.seen_at)})
 
 
 def columns(model: type[Stored]) -> list[str]:

@@ -17,8 +17,8 @@ from uuid import uuid4
 from shield_core import audit
 from shield_core.audit import AuditQuery
 from shield_core.exceptions import ConflictError
-from shield_core.keys import Scope, is_route_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.keys import INSTANCE_PREFIX, Scope, is_route_key
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, RouteState, StoredObject
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 
 Result = TypeVar("Result")
@@ -123,6 +123,16 @@ class ShieldBackend(ABC):
         """Return the entries that ``query`` selects, newest first."""
         return query.select(await self.get_audit_log(query.path, 1_000_000))
 
+    async def beat(self, instance: Instance) -> None:
+        """Note that ``instance`` is alive, and the revision it has applied."""
+        key = f"{INSTANCE_PREFIX}{instance.id}__"
+        await self.set_state(key, RouteState.model_construct(path=key, reason=instance.model_dump_json()))
+
+    async def instances(self) -> list[Instance]:
+        """Return the instances that were heard of, also those that may be gone."""
+        noted = [state for state in await self.list_states() if state.path.startswith(INSTANCE_PREFIX)]
+        return [Instance.model_validate_json(state.reason) for state in noted]
+
     def after_commit(self, publish: Callable[[], None]) -> None:
         """Call ``publish`` once the last commit is certain; at once, outside a transaction."""
         publish()
@@ -133,7 +143,8 @@ class ShieldBackend(ABC):
         A store that held something and holds nothing now is another one, with an epoch of its own.
         """
         seen = self._seen.snapshot
-        objects = {state.path: decoded(state) for state in await self.list_states()}
+        states = [one for one in await self.list_states() if not one.path.startswith(INSTANCE_PREFIX)]
+        objects = {state.path: decoded(state) for state in states}
         if objects != seen.objects:
             newest = max((found.revision for found in objects.values()), default=0)
             revision = max(newest, seen.revision + 1)
@@ -213,6 +224,12 @@ class SyncNativeBackend(RevisionedBackend):
     @abstractmethod
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]: ...
 
+    def beat_sync(self, instance: Instance) -> None:
+        """Note that ``instance`` is alive; a store of one process has nobody to tell."""
+
+    def instances_sync(self) -> list[Instance]:
+        return []
+
     def close_sync(self) -> None:
         """Close what the calling thread opened."""
 
@@ -234,6 +251,12 @@ class SyncNativeBackend(RevisionedBackend):
 
     async def read_audit(self, query: AuditQuery) -> list[AuditEntry]:
         return await self.hop(self.read_audit_sync, query)
+
+    async def beat(self, instance: Instance) -> None:
+        await self.hop(self.beat_sync, instance)
+
+    async def instances(self) -> list[Instance]:
+        return await self.hop(self.instances_sync)
 
 
 def stamped(commit: Commit, cursor: Cursor, previous_hash: str) -> Changes:

@@ -31,7 +31,7 @@ from shield_core.audit import AuditQuery
 from shield_core.backends.base import SyncNativeBackend, check_expectations, stamped
 from shield_core.exceptions import BackendError
 from shield_core.keys import is_route_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, RouteState, StoredObject
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
 
 #: Seconds between two looks at the file's metadata.
@@ -90,6 +90,25 @@ class FileBackend(SyncNativeBackend):
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         return query.select(reversed(self._read().audit))
 
+    def beat_sync(self, instance: Instance) -> None:
+        """Note it in a file of its own, so that a heartbeat does not rewrite the state."""
+        with self._locked():
+            noted = {one.id: one for one in self.instances_sync() if one.alive_at(instance.seen_at)}
+            noted[instance.id] = instance
+            text = json.dumps([one.model_dump(mode="json") for one in noted.values()])
+            self._replace(self._instances_path, text)
+
+    def instances_sync(self) -> list[Instance]:
+        try:
+            noted = json.loads(self._instances_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # absent, or damaged: it is written anew with each heartbeat
+            return []
+        return [Instance.model_validate(one) for one in noted]
+
+    @property
+    def _instances_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".instances")
+
     def _read(self) -> _Content:
         """Return the file's content, reading it again only when its metadata changed."""
         with self._guard:
@@ -127,7 +146,8 @@ class FileBackend(SyncNativeBackend):
             audit = (*content.audit, *changes.audit)
             kept = audit if self._audit_limit is None else audit[max(0, len(audit) - self._audit_limit) :]
             head = changes.audit[-1].hash if changes.audit else content.head
-            self._replace(_Content(before.apply(changes, advance=True), kept, head, content.others))
+            written = _Content(before.apply(changes, advance=True), kept, head, content.others)
+            self._replace(self.path, json.dumps(_encode(written), ensure_ascii=False, indent=1))
             return changes
 
     @contextlib.contextmanager
@@ -144,13 +164,12 @@ class FileBackend(SyncNativeBackend):
         finally:
             os.close(descriptor)
 
-    def _replace(self, content: _Content) -> None:
-        target = self.path.resolve()
-        text = json.dumps(_encode(content), ensure_ascii=False, indent=1)
+    def _replace(self, path: Path, text: str) -> None:
+        target = path.resolve()
         try:
             descriptor, temporary = tempfile.mkstemp(prefix=target.name, suffix=".tmp", dir=target.parent)
         except OSError as error:
-            raise BackendError(f"The state file {self.path} cannot be written: {error}") from error
+            raise BackendError(f"{path} cannot be written: {error}") from error
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -161,7 +180,7 @@ class FileBackend(SyncNativeBackend):
         except OSError as error:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
-            raise BackendError(f"The state file {self.path} cannot be written: {error}") from error
+            raise BackendError(f"{path} cannot be written: {error}") from error
         _sync_directory(target.parent)
 
 

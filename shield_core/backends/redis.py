@@ -29,7 +29,14 @@ from shield_core.audit import AuditQuery
 from shield_core.backends.base import SyncNativeBackend, check_expectations, decoded, encoded, stamped
 from shield_core.exceptions import BackendError, ConflictError
 from shield_core.keys import EVERYTHING, is_route_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.models import (
+    INSTANCE_TTL,
+    AuditEntry,
+    GlobalMaintenanceConfig,
+    Instance,
+    RouteState,
+    StoredObject,
+)
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 
 logger = logging.getLogger("shield.redis")
@@ -116,6 +123,16 @@ class RedisBackend(SyncNativeBackend):
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         return query.select(self._audit())
+
+    def beat_sync(self, instance: Instance) -> None:
+        self._redis.set(
+            self._key(f"instance:{instance.id}"), instance.model_dump_json(), ex=int(INSTANCE_TTL)
+        )
+
+    def instances_sync(self) -> list[Instance]:
+        names = list(self._redis.scan_iter(f"{_escaped(self._key('instance:'))}*", count=1000))
+        noted = self._redis.mget(names) if names else []
+        return [Instance.model_validate_json(text) for text in noted if text is not None]
 
     def _audit(self) -> Iterable[AuditEntry]:
         """Yield entries from the newest on, as many as are asked for."""
