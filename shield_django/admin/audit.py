@@ -133,7 +133,7 @@ class AuditLogEntryAdmin(EngineAdmin):
     """The audit log: a list, and a page for each entry."""
 
     actions = None
-    list_display = ("time", "what", "target", "change", "who", "where", "why")
+    list_display = ("time", "what", "target", "who", "why")
     list_display_links = ("time",)
     list_filter = (ActionFilter, PlatformFilter, SinceFilter, ServiceFilter, ActorFilter, PathFilter)
     search_fields = ("path", "actor", "reason", "note")
@@ -153,6 +153,9 @@ class AuditLogEntryAdmin(EngineAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"title": _("Audit log"), **(extra_context or {})})
+
     # -- the list ---------------------------------------------------------------------------
 
     @admin.display(description=gettext_lazy("time"))
@@ -160,26 +163,19 @@ class AuditLogEntryAdmin(EngineAdmin):
         return display.when(entry.timestamp)
 
     @admin.display(description=gettext_lazy("action"))
-    def what(self, entry: AuditLogEntry) -> str:
-        return action_word(entry.action)
+    def what(self, entry: AuditLogEntry) -> SafeString:
+        change = display.transition(entry.previous_status, entry.new_status)
+        return format_html("{}<div>{}</div>", action_word(entry.action), change)
 
     @admin.display(description=gettext_lazy("route"), empty_value="")
     def target(self, entry: AuditLogEntry) -> str | SafeString:
         return self._narrowing("path", entry.path, display.scope_label(Scope.of(entry.path)))
 
-    @admin.display(description=gettext_lazy("status"), empty_value="")
-    def change(self, entry: AuditLogEntry) -> SafeString:
-        return display.transition(entry.previous_status, entry.new_status)
-
-    @admin.display(description=gettext_lazy("who"))
-    def who(self, entry: AuditLogEntry) -> str | SafeString:
-        return self._narrowing("actor", entry.actor, entry.actor)
-
-    @admin.display(description=gettext_lazy("from"))
-    def where(self, entry: AuditLogEntry) -> SafeString:
-        return format_html(
-            '{}<span class="shield-detail">{}</span>', platform_word(entry.platform), entry.client_ip
-        )
+    @admin.display(description=gettext_lazy("who, from where"))
+    def who(self, entry: AuditLogEntry) -> SafeString:
+        where = ", ".join(filter(None, [platform_word(entry.platform), entry.client_ip]))
+        name = self._narrowing("actor", entry.actor, entry.actor)
+        return format_html('{}<span class="shield-detail">{}</span>', name, where)
 
     @admin.display(description=gettext_lazy("reason"), empty_value="")
     def why(self, entry: AuditLogEntry) -> str | SafeString:
@@ -210,7 +206,7 @@ class AuditLogEntryAdmin(EngineAdmin):
             "auditlogentry/change_form.html",
             title=_("Audit log entry"),
             subtitle=f"{action_word(entry.action)} · {display.scope_label(Scope.of(entry.path))}",
-            original=str(entry.timestamp.isoformat(" ", "seconds")),
+            original=display.exactly(entry.timestamp),
             entry=entry,
             facts=entry_facts(entry),
             changes=entry_changes(entry.details),

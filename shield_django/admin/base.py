@@ -20,6 +20,7 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from shield_core.engine import ShieldEngine
@@ -123,7 +124,7 @@ class EngineAdmin(_ModelAdmin):
             "has_view_permission": self.has_view_permission(request),
             "has_change_permission": self.has_change_permission(request),
             "preserved_filters": self.get_preserved_filters(request),
-            "module_name": str(self.opts.verbose_name_plural),
+            "module_name": capfirst(self.opts.verbose_name_plural),
             **context,
         }
         return TemplateResponse(request, f"admin/shield/{name}", context)

@@ -28,7 +28,7 @@ def status_word(status: str) -> str:
 
 def badge(status: str, *lines: str, look: str = "") -> SafeString:
     """Return a status as shape and word, with small lines under it."""
-    context = {"look": look or status, "word": status_word(status), "lines": lines}
+    context = {"look": look or status, "word": status_word(status), "lines": list(filter(None, lines))}
     return render_to_string("admin/shield/status.html", context)
 
 
@@ -36,7 +36,7 @@ def route_badge(state: RouteState, now: datetime) -> SafeString:
     """Return what a route answers now."""
     status = state.effective(now)
     block = block_of(state, now)
-    lines, look = [], ""
+    lines, look = [timing(state, now)], ""
     if block is not None and block.read_only and status is RouteStatus.MAINTENANCE:
         look = "read_only"
         lines.append(_("read-only: only writes are blocked"))
@@ -66,14 +66,20 @@ def when(moment: datetime | None) -> SafeString:
     """Return a time for people, and exactly for machines."""
     if moment is None:
         return SafeString("")
-    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), time_text(moment))
+    html = '<time datetime="{}" title="{}">{}</time>'
+    return format_html(html, moment.isoformat(), exactly(moment), time_text(moment))
 
 
-def time_text(moment: datetime, now: datetime | None = None) -> str:
-    """Return a time in the project's zone; of today only the time of day."""
+def exactly(moment: datetime) -> str:
+    """Return a time with its seconds and its zone."""
+    return formats.date_format(local(moment), "Y-m-d H:i:s T")
+
+
+def time_text(moment: datetime, beside: datetime | None = None) -> str:
+    """Return a time in the project's zone; of the day of ``beside`` (now) only the time of day."""
     there = local(moment)
-    today = local(now or datetime.now(UTC)).date()
-    return formats.date_format(there, "TIME_FORMAT" if there.date() == today else "DATETIME_FORMAT")
+    known = local(beside or datetime.now(UTC)).date()
+    return formats.date_format(there, "TIME_FORMAT" if there.date() == known else "DATETIME_FORMAT")
 
 
 def timing(held: Held, now: datetime) -> str:
@@ -85,7 +91,7 @@ def timing(held: Held, now: datetime) -> str:
         return _("%(status)s from %(start)s until %(end)s") % {
             "status": status_word(window.status),
             "start": time_text(window.start, now),
-            "end": time_text(window.end, now),
+            "end": time_text(window.end, window.start),
         }
     block = block_of(held, now)
     end = {"end": time_text(window.end, now), "left": timeuntil(local(window.end), depth=1)}
@@ -101,7 +107,7 @@ def window_text(window: MaintenanceWindow | None) -> str:
     said = _("%(status)s from %(start)s until %(end)s") % {
         "status": status_word(window.status),
         "start": time_text(window.start),
-        "end": time_text(window.end),
+        "end": time_text(window.end, window.start),
     }
     details = [_("read-only") if window.read_only else "", window.reason]
     return ", ".join(filter(None, [said, *details]))

@@ -12,10 +12,10 @@ from shield_core.blocks import block_of
 from shield_core.keys import Scope
 from shield_core.models import Baseline, MaintenanceWindow, RouteState
 from shield_django.admin.display import (
+    exactly,
     gate,
     scope_label,
     status_word,
-    timing,
     transition,
     when,
     window_text,
@@ -33,7 +33,6 @@ def route_facts(state: RouteState) -> list[tuple[str, Any]]:
         (_("Status without its window"), status_word(state.status) if state.window else ""),
         (_("Reason"), block.reason if block else state.reason),
         (_("Window"), window_text(state.window)),
-        (_("Now"), timing(state, now)),
         (_("Environments"), gate(state.allowed_envs) if state.allowed_envs else ""),
         (_("Note"), state.note),
         (_("Protected"), _("by @force_active in the code") if state.force_active else ""),
@@ -62,7 +61,7 @@ def _says(code: Baseline) -> str:
 def entry_facts(entry: AuditLogEntry) -> list[tuple[str, Any]]:
     """Return what an audit entry says, apart from what changed."""
     return [
-        (_("Time"), when(entry.timestamp)),
+        (_("Time"), exactly(entry.timestamp)),
         (_("Action"), action_word(entry.action)),
         (_("Route"), scope_label(Scope.of(entry.path)) if entry.path else ""),
         (_("Service"), entry.service),
@@ -88,7 +87,7 @@ def entry_changes(details: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _shown(value: Any) -> str:
     """Return a JSON value on one line."""
     match value:
-        case None | "" | [] | {}:
+        case _ if value in (None, "", [], {}):
             return "-"
         case bool():
             return _("yes") if value else _("no")

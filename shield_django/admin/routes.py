@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -25,13 +26,13 @@ from shield_django.admin.history import HistoryPage
 from shield_django.admin.listing import Listing
 from shield_django.admin.records import route_of
 from shield_django.admin.scopes import MaintenancePages
-from shield_django.models import Route
+from shield_django.models import Origin, Route
 
 
 class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
     """Routes as operators see and change them."""
 
-    list_display = ("route", "status_now", "reason_now", "timing", "set_by", "changed", "changed_by")
+    list_display = ("route", "status_now", "reason_now", "set_by")
     list_filter = (StatusFilter, OriginFilter, ServiceFilter)
     search_fields = ("key", "reason", "note", "updated_by")
     search_help_text = gettext_lazy("Searches route, reason, note and the person who changed it last.")
@@ -55,7 +56,8 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         strip = self.strip(request) if self.has_view_or_change_permission(request) else None
-        return super().changelist_view(request, {"strip": strip, **(extra_context or {})})
+        context = {"strip": strip, "title": _("Routes"), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     @admin.display(description=gettext_lazy("route"), ordering="path")
     def route(self, route: Route) -> str:
@@ -69,21 +71,12 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
     def reason_now(self, route: Route) -> str:
         return route.reason
 
-    @admin.display(description=gettext_lazy("window"), ordering="window_end", empty_value="")
-    def timing(self, route: Route) -> str:
-        return display.timing(route.state, datetime.now(UTC))
-
-    @admin.display(description=gettext_lazy("set by"), ordering="origin")
-    def set_by(self, route: Route) -> str:
-        return str(route.get_origin_display())
-
-    @admin.display(description=gettext_lazy("changed"), ordering="updated_at", empty_value="")
-    def changed(self, route: Route) -> SafeString:
-        return display.when(route.state.updated_at) if route.state.origin == "operator" else SafeString("")
-
-    @admin.display(description=gettext_lazy("by"), ordering="updated_by", empty_value="")
-    def changed_by(self, route: Route) -> str:
-        return route.updated_by if route.state.origin == "operator" else ""
+    @admin.display(description=gettext_lazy("set by, when"), ordering="updated_at")
+    def set_by(self, route: Route) -> str | SafeString:
+        if route.origin == Origin.CODE:
+            return route.get_origin_display()
+        when = display.when(route.state.updated_at)
+        return format_html('{}<span class="shield-detail">{}</span>', route.updated_by, when)
 
     # -- the form ---------------------------------------------------------------------------
 

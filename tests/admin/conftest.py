@@ -15,6 +15,7 @@ from shield_core.engine import ShieldEngine
 from shield_django import project
 from shield_django.backends import ModelsBackend
 from tests.admin import people
+from tests.admin.browser_form import BrowserForm
 
 HAS_DATABASE = not connection.settings_dict["ENGINE"].endswith("dummy")
 ALL = ["view_route", "change_route", "view_auditlogentry"]
@@ -92,22 +93,9 @@ def text_of(response) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
-def form_of(response) -> dict:
+def form_of(response) -> dict[str, str]:
     """Return what a browser would send of the page's form, were nothing changed."""
-    form = response.context["adminform"].form
-    data = {}
-    for bound in form:
-        value = bound.value()
-        widgets = getattr(bound.field.widget, "widgets", None)
-        if widgets:
-            parts = bound.field.widget.decompress(value)
-            for number, (widget, part) in enumerate(zip(widgets, parts, strict=True)):
-                data[f"{bound.html_name}_{number}"] = widget.format_value(part) or ""
-        elif isinstance(value, bool):
-            data |= {bound.html_name: "on"} if value else {}
-        else:
-            data[bound.html_name] = "" if value is None else value
-    return data
+    return BrowserForm(response.content.decode()).data
 
 
 def messages_of(response) -> list[str]:

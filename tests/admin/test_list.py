@@ -36,7 +36,7 @@ def test_it_says_who_set_a_route_when_and_until_when(operator, sync):
         "/shop/cart/", "stock-taking", until=datetime.now(UTC) + timedelta(minutes=30), actor="bob"
     )
     row = row_of(operator.get(LIST), "/shop/cart/")
-    for said in ("stock-taking", "until", "minutes", "operator", "bob", "<time"):
+    for said in ("stock-taking", "until", "minutes", "bob", "<time"):
         assert said in row
 
 
@@ -98,7 +98,7 @@ def test_a_search_without_result_is_an_empty_list(operator):
     assert keys_of(operator.get(LIST, {"q": "no such thing"})) == []
 
 
-@pytest.mark.parametrize("column", range(1, 8))
+@pytest.mark.parametrize("column", range(1, 5))
 def test_it_can_be_ordered_by_every_column_in_both_directions(operator, sync, column):
     sync.disable("/shop/cart/", "reason", actor="bob")
     sync.disable("/async/", until=datetime.now(UTC) + timedelta(hours=1), actor="bob")
