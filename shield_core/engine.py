@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from shield_core import plan
+from shield_core import plan, recovery
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
@@ -403,6 +404,28 @@ class ShieldEngine:
         self, service: str, reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig:
         return await self.disable_maintenance(Scope.service(service), reason, **by)
+
+    # -- recovery ---------------------------------------------------------------------------
+
+    async def restore(self, reason: str = "", timeout: float = 10.0, **by: Unpack[Authorship]) -> None:
+        """Let a running process put the rules back into an emptied store.
+
+        Raises BackendError when none has done so within ``timeout`` seconds.
+        """
+        await self._run(recovery.RequestRestore(by=by, reason=reason))
+        deadline = time.monotonic() + timeout
+        while recovery.is_requested(await self._fresh()):
+            if time.monotonic() > deadline:
+                await self._run(recovery.RequestRestore(by=by, withdraw=True))
+                raise BackendError(
+                    "No running process holds rules that the store has lost. If the store is right as it "
+                    "is, accept it with 'shield reset --all'."
+                )
+            await self._port.pause(0.05)
+
+    async def reset_all(self, reason: str = "", **by: Unpack[Authorship]) -> None:
+        """Lift every override and all maintenance; running processes accept the store as it is then."""
+        await self._run(recovery.ResetEverything(by=by, reason=reason))
 
     # -- audit ------------------------------------------------------------------------------
 

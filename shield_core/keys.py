@@ -29,6 +29,9 @@ _GLOBAL_MAINTENANCE = "__shield:global__"
 _SERVICE_MAINTENANCE = re.compile(r"__shield:svc_global:(.+)__")
 RESERVED_PREFIX = "__shield:"
 INSTANCE_PREFIX = "__shield:instance:"
+#: Marks of a recovery, see shield_core.recovery.
+RESTORE_KEY = "__shield:restore__"
+ACCEPTED_KEY = "__shield:accepted__"
 
 
 class RouteKey(NamedTuple):
@@ -99,7 +102,7 @@ class Scope(NamedTuple):
     the empty name.
     """
 
-    kind: Literal["global", "service", "route"]
+    kind: Literal["global", "service", "route", "store"]
     name: str = ""
 
     @classmethod
@@ -113,6 +116,8 @@ class Scope(NamedTuple):
             return EVERYTHING
         if match := _SERVICE_MAINTENANCE.fullmatch(store_key):
             return cls("service", match[1])
+        if store_key in (RESTORE_KEY, ACCEPTED_KEY):
+            return cls("store", store_key)
         return cls("route", store_key)
 
     @property
@@ -123,13 +128,14 @@ class Scope(NamedTuple):
                 return _GLOBAL_MAINTENANCE
             case "service":
                 return f"__shield:svc_global:{self.name}__"
-            case "route":
+            case "route" | "store":
                 return self.name
 
     @property
     def label(self) -> str:
         """What people read in the audit log and in messages."""
-        return {"global": "everything", "service": f"service {self.name}", "route": self.name}[self.kind]
+        labels = {"global": "everything", "service": f"service {self.name}", "store": "the store"}
+        return labels.get(self.kind, self.name)
 
 
 EVERYTHING = Scope("global")

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from uuid import uuid4
 
-from shield_core import forking, plan
+from shield_core import forking, plan, recovery
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
 from shield_core.declarations import Declaration
 from shield_core.exceptions import BackendError
@@ -104,7 +104,7 @@ class Replica:
         self._rules: Ruleset | None = None
         self._contact: float | None = None
         self._error = ""
-        self._lost = False
+        self._lost: Snapshot | None = None
         self._boundaries: set[str] = set()
         self._while_loading: list[Changes] | None = None
         self._next_write = 0.0
@@ -134,11 +134,11 @@ class Replica:
         return self._settle()
 
     def _begin(self) -> bool:
-        """Start following; return whether the first load is worth waiting for."""
+        """Start following; return whether the first look at the store is worth waiting for."""
         if self._rules is None and not self._threads_needed:
             self._reload()
         self.start()
-        return self._rules is None and not self._waited
+        return self._threads and not self._waited
 
     @property
     def _threads_needed(self) -> bool:
@@ -215,8 +215,10 @@ class Replica:
         with self._lock:
             if self._while_loading is not None:
                 self._while_loading.append(changes)
+            if self._lost is not None and self._snapshot is not None:
+                self._keep_rules(self._snapshot, self._lost.apply(changes, advance=False))
             # A store without an epoch was never written to: this is its first commit, or one soon after.
-            if self._snapshot is not None and self._snapshot.epoch in (changes.cursor.epoch, ""):
+            elif self._snapshot is not None and self._snapshot.epoch in (changes.cursor.epoch, ""):
                 advance = changes.cursor.revision == self._snapshot.revision + 1
                 self._apply(changes, advance=advance)
         if isinstance(self._backend, SyncNativeBackend):
@@ -250,8 +252,8 @@ class Replica:
         self._waited = False
         self._instance_id = uuid4().hex[:12]
         self._beaten = None
-        if not self._loaded.done():
-            self._loaded = Future()
+        # What the parent knew may be old by the time this process has its first request.
+        self._loaded = Future()
         self.ruleset = None
 
     def status(self) -> Status:
@@ -259,7 +261,7 @@ class Replica:
             snapshot = self._snapshot
             if snapshot is None:
                 state: Literal["cold", "live", "stale", "store_lost"] = "cold"
-            elif self._lost:
+            elif self._lost is not None:
                 state = "store_lost"
             else:
                 state = "stale" if self._error else "live"
@@ -288,19 +290,29 @@ class Replica:
 
     def _turn(self) -> None:
         """Look at the store once, waiting for a change up to the refresh interval."""
-        if self._snapshot is None or self._lost:
+        if self._snapshot is None or self._lost is not None:
             self._reload()
         else:
-            changes = drive(self._port.watch(self._snapshot.cursor, self._pause))
+            patience = self._pause if self._loaded.done() else 0.0
+            changes = drive(self._port.watch(self._snapshot.cursor, patience))
             if changes.reset:
                 self._reload()
             elif self._overtake(changes):
                 self._tell(changes)
         self._contacted()
-        if self._lost:
-            self._stop.wait(self._refresh_interval)
+        if self._lost is not None:
+            self._recover(self._lost)
         elif time.monotonic() >= self._next_write:
             self._write()
+
+    def _recover(self, found: Snapshot) -> None:
+        """Let operators work on the emptied store, and put the rules back when they ask for it."""
+        if self._backend.atomic:
+            self._register()  # elsewhere it would hide the loss from those who have not looked yet
+        if recovery.is_requested(found) and self._snapshot is not None:
+            self._run_command(recovery.Restore(kept=self._snapshot))
+        else:
+            self._stop.wait(self._refresh_interval)
 
     def _write(self) -> None:
         """Register routes and write boundaries down; a store that only reads is followed all the same."""
@@ -368,13 +380,14 @@ class Replica:
     def _install(self, snapshot: Snapshot) -> None:
         with self._lock:
             before = self._snapshot
-            self._lost = self._is_loss(before, snapshot)
-            if self._lost:
-                return
             # A load that began before a local commit does not undo what the commit has put in force.
             for changes in self._while_loading or ():
                 if changes.cursor.epoch == snapshot.epoch:
                     snapshot = snapshot.apply(changes, advance=False)
+            if before is not None and self._is_loss(before, snapshot):
+                self._keep_rules(before, snapshot)
+                return
+            self._lost = None
             if before is not None and before.epoch != snapshot.epoch:
                 self._unregistered = _listed(self._declared.values())
             self._snapshot = snapshot
@@ -382,24 +395,33 @@ class Replica:
             self._rules = self._compile(snapshot)
             if self.ruleset is not None or self._waited:
                 self.ruleset = self._rules
-            if not self._loaded.done():
-                self._loaded.set_result(None)
         if before is not None:
             self._tell(Changes(snapshot.cursor, reset=True))
 
-    def _is_loss(self, before: Snapshot | None, after: Snapshot) -> bool:
-        if before is None or not before.has_operator_content or after.has_operator_content:
+    def _is_loss(self, before: Snapshot, after: Snapshot) -> bool:
+        """Whether the store was emptied, and nobody has restored it or accepted it as it is."""
+        if recovery.is_accepted(after):
             return False
-        if after.revision >= before.revision:
-            return False  # somebody lifted the last override; an emptied store counts from the start
-        if not self._lost:
+        if self._lost is not None:
+            return not recovery.is_back(before, after)
+        # Where somebody lifted the last override revisions go on; an emptied store counts from the start.
+        emptied = before.has_operator_content and not after.has_operator_content
+        return emptied and after.revision < before.revision
+
+    def _keep_rules(self, kept: Snapshot, found: Snapshot) -> None:
+        """Keep the rules of before, under what operators set in the emptied store."""
+        if self._lost is None:
+            self._unregistered = _listed(self._declared.values())
             logger.error(
-                "The store came back empty (epoch %s, was %s). The rules stay as they were; restore the "
-                "store, or accept the loss with 'shield reset --all'.",
-                after.epoch,
-                before.epoch,
+                "The store came back empty (epoch %r, was %r). The rules stay as they were: put them back "
+                "with 'shield restore', or accept the loss with 'shield reset --all'.",
+                found.epoch,
+                kept.epoch,
             )
-        return True
+        self._lost = found
+        self._rules = self._compile(recovery.overlay(kept, found))
+        if self.ruleset is not None:
+            self.ruleset = self._rules
 
     def _apply(self, changes: Changes, *, advance: bool) -> None:
         assert self._snapshot is not None
@@ -434,6 +456,8 @@ class Replica:
 
     def _contacted(self) -> None:
         self._contact = time.monotonic()
+        if not self._loaded.done():
+            self._loaded.set_result(None)
         if self._error:
             self._error = ""
             logger.info("The store answers again.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from shield_core.keys import Scope, is_route_key
+from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Scope, is_route_key
 from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
 
 
@@ -101,7 +101,8 @@ class Snapshot:
     def has_operator_content(self) -> bool:
         """Whether anything is here that an operator, not the code, put there."""
         return any(
-            not is_route_key(key) or (isinstance(value, RouteState) and value.origin == "operator")
+            (not is_route_key(key) and key not in (ACCEPTED_KEY, RESTORE_KEY))
+            or (isinstance(value, RouteState) and value.origin == "operator")
             for key, value in self.objects.items()
         )
 

@@ -137,6 +137,17 @@ class SyncEngine:
     def disable_service_maintenance(self, service: str, reason: str='', **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
         return drive(self._engine.disable_service_maintenance(service, reason, **by))
 
+    def restore(self, reason: str='', timeout: float=10.0, **by: Unpack[Authorship]) -> None:
+        """Let a running process put the rules back into an emptied store.
+
+            Raises BackendError when none has done so within ``timeout`` seconds.
+            """
+        return drive(self._engine.restore(reason, timeout, **by))
+
+    def reset_all(self, reason: str='', **by: Unpack[Authorship]) -> None:
+        """Lift every override and all maintenance; running processes accept the store as it is then."""
+        return drive(self._engine.reset_all(reason, **by))
+
     def get_audit_log(self, path: str | None=None, limit: int | None=100, service: str | None=None, actor: str | None=None, action: str | None=None, since: datetime | None=None, cursor: str | None=None, platform: str | None=None, search: str | None=None, entry_id: str | None=None) -> list[AuditEntry]:
         """Return audit entries, newest first; filters work before ``limit`` (None: all)."""
         return drive(self._engine.get_audit_log(path, limit, service, actor, action, since, cursor, platform, search, entry_id))

@@ -31,9 +31,9 @@ class ShieldBackend(ABC):
     ``shared_across_processes`` and ``durable`` (survives the process).
     """
 
-    atomic: ClassVar[bool] = False
-    shared_across_processes: ClassVar[bool] = True
-    durable: ClassVar[bool] = True
+    atomic: bool = False
+    shared_across_processes: bool = True
+    durable: bool = True
 
     #: Seconds between two looks at the store, where it cannot tell of changes by itself.
     refresh_interval: float = 1.0
@@ -71,6 +71,13 @@ class ShieldBackend(ABC):
 
     async def shutdown(self) -> None:
         """Close connections."""
+
+    async def revision(self) -> object:
+        """Return a value that differs after every change, or None where the store knows no such thing.
+
+        Optional: while it stays the same, ``list_states`` is not called.
+        """
+        return None
 
     # -- what the engine calls; made of the six methods unless overridden ----------------------
 
@@ -126,7 +133,12 @@ class ShieldBackend(ABC):
     async def beat(self, instance: Instance) -> None:
         """Note that ``instance`` is alive, and the revision it has applied."""
         key = f"{INSTANCE_PREFIX}{instance.id}__"
-        await self.set_state(key, RouteState.model_construct(path=key, reason=instance.model_dump_json()))
+        await self.set_state(key, RouteState(path=key, reason=instance.model_dump_json()))
+        if instance.id not in self._seen.beating:
+            self._seen.beating.add(instance.id)
+            for one in await self.instances():
+                if not one.alive_at(instance.seen_at):
+                    await self.delete_state(f"{INSTANCE_PREFIX}{one.id}__")
 
     async def instances(self) -> list[Instance]:
         """Return the instances that were heard of, also those that may be gone."""
@@ -143,12 +155,16 @@ class ShieldBackend(ABC):
         A store that held something and holds nothing now is another one, with an epoch of its own.
         """
         seen = self._seen.snapshot
+        mark = await self.revision()
+        if mark is not None and mark == self._seen.mark:
+            return seen
         states = [one for one in await self.list_states() if not one.path.startswith(INSTANCE_PREFIX)]
         objects = {state.path: decoded(state) for state in states}
         if objects != seen.objects:
             newest = max((found.revision for found in objects.values()), default=0)
             revision = max(newest, seen.revision + 1)
             self._seen.snapshot = Snapshot(seen.epoch, revision, objects) if objects else _empty()
+        self._seen.mark = mark
         return self._seen.snapshot
 
     @cached_property
@@ -161,6 +177,10 @@ class _Seen:
 
     def __init__(self) -> None:
         self.snapshot = _empty()
+        #: What ``revision()`` said before the snapshot was read.
+        self.mark: object = None
+        #: The instances that have been noted here.
+        self.beating: set[str] = set()
         self._lock = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 

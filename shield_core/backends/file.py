@@ -1,51 +1,43 @@
 """State and audit log in one JSON file, for single-instance deployments and the command line.
 
-The file has the published shape, ``{"states": {key: RouteState}, "audit": [AuditEntry]}``, oldest
-entry last added; what else Shield needs stands beside it. A file with only the two loads, and
-so does one that somebody edited by hand.
-
 A write takes the lock file, reads what is there, writes a temporary file beside it, syncs it
-and renames it. So a reader sees the old content or the new one, also after a crash.
+and renames it. So a reader sees the old content or the new one, also after a crash. A file that
+somebody edited by hand loads (``statefile`` tells how the file looks).
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
+import logging
 import os
-import tempfile
+import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from shield_core import forking
 from shield_core.audit import AuditQuery
+from shield_core.backends import statefile
 from shield_core.backends.base import SyncNativeBackend, check_expectations, stamped
+from shield_core.backends.statefile import Document
 from shield_core.exceptions import BackendError
-from shield_core.keys import is_route_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, RouteState, StoredObject
+from shield_core.models import AuditEntry, Instance
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
+
+logger = logging.getLogger("shield.file")
 
 #: Seconds between two looks at the file's metadata.
 _STAT_INTERVAL = 0.1
+#: Seconds to wait for the lock file, which a stopped process may hold.
+_LOCK_PATIENCE = 15.0
 
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What a file holds. ``others`` are top-level keys that this version does not know."""
-
-    snapshot: Snapshot = field(default_factory=Snapshot)
-    audit: tuple[AuditEntry, ...] = ()
-    head: str = ""
-    others: Mapping[str, Any] = field(default_factory=dict)
+_Signature = tuple[int, int, int, int]
 
 
 class FileBackend(SyncNativeBackend):
@@ -54,16 +46,20 @@ class FileBackend(SyncNativeBackend):
     def __init__(
         self, path: str | os.PathLike[str] = "shield-state.json", audit_limit: int | None = 1000
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self._audit_limit = audit_limit
-        self._signature: tuple[int, ...] | None = None
-        self._content = _Content()
+        self._document = Document()
+        self._signature: _Signature | None = None
+        self._pin: _Pin | None = None
         self._guard = threading.Lock()
+        self._writing = threading.Lock()
         self._woken = threading.Event()
+        self._known: set[str] = set()
         forking.watch(self)
 
     def after_fork(self) -> None:
         self._guard = threading.Lock()
+        self._writing = threading.Lock()
         self._woken = threading.Event()
 
     def wake(self) -> None:
@@ -80,7 +76,8 @@ class FileBackend(SyncNativeBackend):
             left = deadline - time.monotonic()
             if left <= 0 or self._woken.wait(min(_STAT_INTERVAL, left)):
                 break
-        self._woken.clear()
+        if timeout:
+            self._woken.clear()
         if snapshot.cursor == since:
             return Changes(since)
         if snapshot.epoch != since.epoch or snapshot.revision < since.revision:
@@ -88,124 +85,201 @@ class FileBackend(SyncNativeBackend):
         return snapshot.since(since)
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
-        return query.select(reversed(self._read().audit))
+        return query.select(self._newest_first())
 
-    def beat_sync(self, instance: Instance) -> None:
-        """Note it in a file of its own, so that a heartbeat does not rewrite the state."""
-        with self._locked():
-            noted = {one.id: one for one in self.instances_sync() if one.alive_at(instance.seen_at)}
-            noted[instance.id] = instance
-            text = json.dumps([one.model_dump(mode="json") for one in noted.values()])
-            self._replace(self._instances_path, text)
+    def _newest_first(self) -> Iterable[AuditEntry]:
+        for entry in reversed(self._read().audit):
+            try:
+                yield AuditEntry.model_validate(entry)
+            except ValidationError as error:
+                logger.warning("An audit entry in %s cannot be read and is passed over: %s", self.path, error)
 
-    def instances_sync(self) -> list[Instance]:
-        try:
-            noted = json.loads(self._instances_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # absent, or damaged: it is written anew with each heartbeat
-            return []
-        return [Instance.model_validate(one) for one in noted]
-
-    @property
-    def _instances_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".instances")
-
-    def _read(self) -> _Content:
+    def _read(self) -> Document:
         """Return the file's content, reading it again only when its metadata changed."""
         with self._guard:
-            signature = _signature(self.path)
-            if signature != self._signature:
-                self._content = self._parse() if signature is not None else _Content()
-                self._signature = signature
-            return self._content
+            if _signature(self.path) != self._signature:
+                self._reread()
+            return self._document
 
-    def _parse(self) -> _Content:
+    def _reread(self) -> None:
         try:
-            text = self.path.read_text(encoding="utf-8")
+            pin = _Pin(os.open(self.path, os.O_RDONLY))
         except FileNotFoundError:
-            return _Content()
-        except (OSError, UnicodeDecodeError) as error:
+            self._document, self._signature, self._pin = Document(), None, None
+            return
+        except OSError as error:
             raise BackendError(f"The state file {self.path} cannot be read: {error}") from error
         try:
-            return _decode(json.loads(text))
-        except (ValueError, TypeError, AttributeError, ValidationError) as error:
+            signature = _signature(pin.descriptor)
+            with open(pin.descriptor, encoding="utf-8-sig", closefd=False) as file:
+                document = statefile.parse(file.read())
+        except OSError as error:
+            raise BackendError(f"The state file {self.path} cannot be read: {error}") from error
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise BackendError(
                 f"The state file {self.path} is not valid: {error}. Correct it, or move it away."
             ) from error
+        self._document, self._signature, self._pin = document, signature, pin
 
     # -- writing ----------------------------------------------------------------------------
 
     def commit_sync(self, commit: Commit) -> Changes:
         with self._locked():
-            content = self._read()
-            before = content.snapshot
+            document = self._read()
+            before = document.snapshot
             check_expectations(commit, before.revision_of)
-            if not _is_ours(before):
+            if not document.ours:
                 # Nobody who followed the file knows what was edited by hand: they load it again.
                 before = Snapshot(uuid4().hex[:12], before.revision, before.objects, before.deleted)
-            changes = stamped(commit, Cursor(before.epoch, before.revision + 1), content.head)
-            audit = (*content.audit, *changes.audit)
+            changes = stamped(commit, Cursor(before.epoch, before.revision + 1), document.audit_head)
+            audit = (*document.audit, *map(statefile.line, changes.audit))
             kept = audit if self._audit_limit is None else audit[max(0, len(audit) - self._audit_limit) :]
-            head = changes.audit[-1].hash if changes.audit else content.head
-            written = _Content(before.apply(changes, advance=True), kept, head, content.others)
-            self._replace(self.path, json.dumps(_encode(written), ensure_ascii=False, indent=1))
+            head = changes.audit[-1].hash if changes.audit else document.audit_head
+            self._write(Document(before.apply(changes, advance=True), kept, head, document.others))
             return changes
+
+    def _write(self, document: Document) -> None:
+        target = self._target
+        pin = _replace(target, statefile.dump(document), sync=True)
+        with self._guard:
+            self._document, self._signature, self._pin = document, _signature(pin.descriptor), pin
+
+    @property
+    def _target(self) -> Path:
+        """The file itself, where ``path`` is a symbolic link."""
+        return self.path.resolve()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock file, which is never removed: a removed one would be two locks."""
-        lock = self.path.with_name(self.path.name + ".lock")
+        lock = _beside(self._target, ".lock")
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        busy = BackendError(f"Another process has held {lock} for {_LOCK_PATIENCE:.0f} s; nothing is written.")
+        if not self._writing.acquire(timeout=_LOCK_PATIENCE):
+            raise busy
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise BackendError(f"The lock file {lock} cannot be opened: {error}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            descriptor = _open_lock(lock)
+            try:
+                while not _try_lock(descriptor):
+                    if time.monotonic() > deadline:
+                        raise busy
+                    time.sleep(random.uniform(0.001, 0.004))
+                yield
+            finally:
+                # Said, and not left to the closing: a child forked meanwhile has the file open, too.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                os.close(descriptor)
         finally:
-            os.close(descriptor)
+            self._writing.release()
 
-    def _replace(self, path: Path, text: str) -> None:
-        target = path.resolve()
+    # -- instances --------------------------------------------------------------------------
+
+    def beat_sync(self, instance: Instance) -> None:
+        """Note it in a file of its own, so that heartbeats neither rewrite the state nor wait for it."""
+        folder = self._instances
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=target.name, suffix=".tmp", dir=target.parent)
+            folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise BackendError(f"{path} cannot be written: {error}") from error
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                _keep_permissions(target, file.fileno())
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except OSError as error:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise BackendError(f"{path} cannot be written: {error}") from error
-        _sync_directory(target.parent)
+            raise BackendError(f"{folder} cannot be made: {error}") from error
+        _replace(folder / f"{instance.id}.json", instance.model_dump_json(), sync=False)
+        if instance.id not in self._known:
+            self._known.add(instance.id)
+            for path, one in self._noted():
+                if not one.alive_at(instance.seen_at):
+                    path.unlink(missing_ok=True)
+
+    def instances_sync(self) -> list[Instance]:
+        return [one for _, one in self._noted()]
+
+    def _noted(self) -> Iterator[tuple[Path, Instance]]:
+        for path in self._instances.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError):  # gone meanwhile, or damaged
+                yield path, Instance.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+    @property
+    def _instances(self) -> Path:
+        return _beside(self._target, ".instances")
 
 
-def _signature(path: Path) -> tuple[int, ...] | None:
+class _Pin:
+    """Holds a file open, because the number of its inode goes to another file once it is closed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+def _signature(file: Path | int) -> _Signature | None:
     try:
-        found = path.stat()
+        found = os.stat(file)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BackendError(f"The state file {path} cannot be read: {error}") from error
+        raise BackendError(f"The state file {file} cannot be read: {error}") from error
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _keep_permissions(target: Path, descriptor: int) -> None:
-    """Give the new file the old one's mode and owner, or what a new file would get."""
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _open_lock(lock: Path) -> int:
     try:
-        old = target.stat()
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.fchmod(descriptor, 0o666 & ~mask)
-        return
-    os.fchmod(descriptor, old.st_mode & 0o7777)
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        pass  # another user made it: what can be read can be locked
+    except OSError as error:
+        raise BackendError(f"The lock file {lock} cannot be opened: {error}") from error
+    try:
+        return os.open(lock, os.O_RDONLY)
+    except OSError as error:
+        raise BackendError(f"The lock file {lock} cannot be opened: {error}") from error
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _replace(target: Path, text: str, *, sync: bool) -> _Pin:
+    """Put a new file in the place of ``target`` and return it; there is one writer at a time.
+
+    What a killed writer has left is removed by the next one, because it has the same name.
+    """
+    temporary = _beside(target, ".tmp")
+    try:
+        old = target.stat() if target.exists() else None
+        temporary.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        pin = _Pin(os.open(temporary, flags, 0o666 if old is None else 0o600))
+        try:
+            with open(pin.descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(text)
+            if old is not None:
+                _take_over(pin.descriptor, old)
+            if sync:
+                os.fsync(pin.descriptor)
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if sync:
+            _sync_directory(target.parent)
+    except (OSError, UnicodeEncodeError) as error:
+        raise BackendError(f"{target} cannot be written: {error}") from error
+    return pin
+
+
+def _take_over(descriptor: int, old: os.stat_result) -> None:
+    """Give the new file the old one's owner and mode."""
     with contextlib.suppress(PermissionError):
         os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, old.st_mode & 0o7777)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -214,55 +288,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _encode(content: _Content) -> dict[str, Any]:
-    snapshot = content.snapshot
-    objects = {key: found.model_dump(mode="json") for key, found in snapshot.objects.items()}
-    states = {key: found for key, found in objects.items() if is_route_key(key)}
-    configs = {key: found for key, found in objects.items() if not is_route_key(key)}
-    return {
-        **content.others,
-        "states": states,
-        "configs": configs,
-        "audit": [entry.model_dump(mode="json") for entry in content.audit],
-        "audit_head": content.head,
-        "deleted": dict(snapshot.deleted),
-        "epoch": snapshot.epoch,
-        "revision": snapshot.revision,
-        "digest": _digest(states, configs),
-    }
-
-
-def _decode(data: Any) -> _Content:
-    if not isinstance(data, dict):
-        raise TypeError("it holds no JSON object")
-    known = {name: data.get(name) for name in ("states", "configs", "audit", "deleted")}
-    states, configs = known["states"] or {}, known["configs"] or {}
-    objects: dict[str, StoredObject] = {
-        key: RouteState.model_validate({"path": key, **found}) for key, found in states.items()
-    }
-    objects |= {key: GlobalMaintenanceConfig.model_validate(found) for key, found in configs.items()}
-    digest = _digest(states, configs)
-    epoch = data.get("epoch") or ""
-    if not epoch or data.get("digest") != digest:
-        epoch = f"{_EDITED}{digest[:12]}"
-    audit = tuple(AuditEntry.model_validate(entry) for entry in known["audit"] or ())
-    head = data.get("audit_head") or (audit[-1].hash if audit else "")
-    others = {name: found for name, found in data.items() if name not in _OURS}
-    snapshot = Snapshot(epoch, int(data.get("revision") or 0), objects, known["deleted"] or {})
-    return _Content(snapshot, audit, head, others)
-
-
-_OURS = frozenset({"states", "configs", "audit", "audit_head", "deleted", "epoch", "revision", "digest"})
-#: The epoch of a file whose content nobody of us wrote: the content itself names it.
-_EDITED = "edited-"
-
-
-def _is_ours(snapshot: Snapshot) -> bool:
-    return bool(snapshot.epoch) and not snapshot.epoch.startswith(_EDITED)
-
-
-def _digest(states: Mapping[str, Any], configs: Mapping[str, Any]) -> str:
-    text = json.dumps([states, configs], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -26,6 +26,7 @@ class NotebookBackend(ShieldBackend):
         self.threads: set[int] = set()
         self.events: list[str] = []
         self.calls = 0
+        self.loads = 0
 
     async def _ask(self) -> None:
         self.calls += 1
@@ -60,6 +61,7 @@ class NotebookBackend(ShieldBackend):
         self.pages.pop(path, None)
 
     async def list_states(self) -> list[RouteState]:
+        self.loads += 1
         await self._ask()
         return [RouteState.model_validate_json(page) for page in self.pages.values()]
 

@@ -46,7 +46,7 @@ def test_many_first_decisions_share_one_load(backend, make_engine):
     for thread in threads:
         thread.join()
     assert causes == ["disabled"] * 20
-    assert backend.calls == 1
+    assert backend.loads == 1
 
 
 async def test_a_context_awaits_the_first_load(backend, make_engine):

@@ -1,0 +1,104 @@
+"""The JSON document of the file backend: what it holds, and how it is written and read.
+
+``{"states": {key: RouteState}, "audit": [AuditEntry]}`` is the published shape, the newest entry last;
+what else Shield needs stands beside it, as does whatever others put there. Maintenance among the
+states, under its reserved keys, is understood, because `api-shield` writes it there. One state and
+one entry stand on one line, so that people can read and compare such a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shield_core.backends.base import decoded
+from shield_core.keys import RouteKey, is_route_key
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.snapshot import Snapshot
+
+_OURS = frozenset({"states", "configs", "audit", "audit_head", "deleted", "epoch", "revision", "digest"})
+#: The epoch of a document whose content nobody of us wrote: the content itself names it.
+_EDITED = "edited-"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file holds: ``audit`` as it was read, ``others`` under keys that are not ours."""
+
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    audit: tuple[Mapping[str, Any], ...] = ()
+    #: The hash of the newest entry, also when that entry itself has been dropped.
+    audit_head: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ours(self) -> bool:
+        """Whether Shield wrote the states as they are."""
+        return bool(self.snapshot.epoch) and not self.snapshot.epoch.startswith(_EDITED)
+
+
+def dump(document: Document) -> str:
+    snapshot = document.snapshot
+    objects = {key: found.model_dump(mode="json") for key, found in snapshot.objects.items()}
+    states = {key: found for key, found in objects.items() if is_route_key(key)}
+    configs = {key: found for key, found in objects.items() if not is_route_key(key)}
+    members = {
+        **{name: _json(found) for name, found in document.others.items()},
+        "states": _block("{}", (f"{_json(key)}: {_json(found)}" for key, found in states.items())),
+        "configs": _block("{}", (f"{_json(key)}: {_json(found)}" for key, found in configs.items())),
+        "audit": _block("[]", map(_json, document.audit)),
+        "audit_head": _json(document.audit_head),
+        "deleted": _json(dict(snapshot.deleted)),
+        "epoch": _json(snapshot.epoch),
+        "revision": _json(snapshot.revision),
+        "digest": _json(_digest(states, configs)),
+    }
+    return _block("{}", (f"{_json(name)}: {text}" for name, text in members.items())) + "\n"
+
+
+def parse(text: str) -> Document:
+    """Raises ValueError (pydantic's too), TypeError or AttributeError for what is no such document."""
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise TypeError("it holds no JSON object")
+    states, configs, deleted = (data.get(name) or {} for name in ("states", "configs", "deleted"))
+    objects: dict[str, StoredObject] = {key: _state(key, found) for key, found in states.items()}
+    objects |= {key: GlobalMaintenanceConfig.model_validate(found) for key, found in configs.items()}
+    digest = _digest(states, configs)
+    epoch = data.get("epoch") or ""
+    if not epoch or data.get("digest") != digest:
+        epoch = f"{_EDITED}{digest[:12]}"
+    # Whoever takes the number away by hand must not make what follows look older than what is here.
+    revisions = [int(data.get("revision") or 0), *(one.revision for one in objects.values())]
+    snapshot = Snapshot(epoch, max([*revisions, *deleted.values()]), objects, deleted)
+    audit = tuple(dict(entry) for entry in data.get("audit") or ())
+    head = data.get("audit_head") or (audit[-1].get("hash", "") if audit else "")
+    return Document(snapshot, audit, head, {key: value for key, value in data.items() if key not in _OURS})
+
+
+def _state(key: str, found: Mapping[str, Any]) -> StoredObject:
+    if is_route_key(key):
+        RouteKey.parse(key)
+    return decoded(RouteState.model_validate({**found, "path": key}))
+
+
+def line(entry: AuditEntry) -> Mapping[str, Any]:
+    return entry.model_dump(mode="json")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _block(brackets: str, lines: Iterable[str]) -> str:
+    """Join ``lines`` without the slow encoder that ``json.dumps(indent=…)`` takes."""
+    inner = ",\n".join(lines)
+    return f"{brackets[0]}\n{inner}\n{brackets[1]}" if inner else brackets
+
+
+def _digest(states: Mapping[str, Any], configs: Mapping[str, Any]) -> str:
+    text = json.dumps([states, configs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

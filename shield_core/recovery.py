@@ -1,0 +1,114 @@
+"""After a store was lost: put the rules back that running processes still hold, or accept the loss.
+
+A process that restores has usually no rules itself: it is a command line. So it leaves a request in
+the store, and the first process that kept its rules fulfils it. What was agreed upon stands in
+the store as a mark, which tells all others that the store is whole again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Scope
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.plan import ClearOverride, Command, SetScopeMaintenance
+from shield_core.snapshot import Commit, Snapshot, Write
+
+
+def is_accepted(snapshot: Snapshot) -> bool:
+    return ACCEPTED_KEY in snapshot.objects
+
+
+def is_requested(snapshot: Snapshot) -> bool:
+    return RESTORE_KEY in snapshot.objects
+
+
+def is_back(kept: Snapshot, found: Snapshot) -> bool:
+    """Whether the lost store itself has returned: its epoch, or all that operators had put there."""
+    if kept.epoch == found.epoch:
+        return found.has_operator_content
+    return set(_operator_keys(kept.objects.items())) <= set(_operator_keys(found.objects.items()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestRestore(Command):
+    """Ask the processes that kept their rules to put them back; ``withdraw`` takes the request away."""
+
+    withdraw: bool = False
+
+    def plan(self, snapshot: Snapshot) -> Commit:
+        mark = None if self.withdraw else GlobalMaintenanceConfig(reason=self.reason, **self._stamp)
+        if self.withdraw and not is_requested(snapshot):
+            return Commit()
+        return Commit((Write(RESTORE_KEY, mark),), (), {RESTORE_KEY: snapshot.revision_of(RESTORE_KEY)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore(Command):
+    """Put back what this process kept, as far as nobody has set it anew."""
+
+    kept: Snapshot
+
+    def plan(self, snapshot: Snapshot) -> Commit:
+        if not is_requested(snapshot):
+            return Commit()  # another process was first
+        anew = set(_operator_keys(snapshot.objects.items()))
+        keys = [key for key in _operator_keys(self.kept.objects.items()) if key not in anew]
+        request = snapshot.objects[RESTORE_KEY]
+        entry = AuditEntry(
+            timestamp=self.now,
+            action="store_restored",
+            actor=request.updated_by or "system",
+            platform=self.by.get("platform", "system"),
+            reason=getattr(request, "reason", ""),
+            details={"restored": sorted(keys)},
+        )
+        writes = [Write(key, self.kept.objects[key]) for key in keys]
+        writes += [Write(RESTORE_KEY, None), Write(ACCEPTED_KEY, GlobalMaintenanceConfig(**self._stamp))]
+        return Commit(tuple(writes), (entry,), {key: snapshot.revision_of(key) for key, _ in writes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetEverything(Command):
+    """Lift every override and all maintenance, and accept the store as it is then."""
+
+    def plan(self, snapshot: Snapshot) -> Commit:
+        parts = [self._lift(key).plan(snapshot) for key in _operator_keys(snapshot.objects.items())]
+        mark = Write(ACCEPTED_KEY, GlobalMaintenanceConfig(**self._stamp))
+        entry = AuditEntry(
+            timestamp=self.now,
+            action="override_cleared",
+            actor=self.by.get("actor", "system"),
+            platform=self.by.get("platform", "system"),
+            reason=self.reason,
+            note=self.by.get("note", ""),
+            details={"reset": "all"},
+        )
+        expect = {ACCEPTED_KEY: snapshot.revision_of(ACCEPTED_KEY)}
+        return Commit(
+            (*(write for part in parts for write in part.writes), mark),
+            (*(one for part in parts for one in part.audit), entry),
+            {**expect, **{key: revision for part in parts for key, revision in part.expect.items()}},
+        )
+
+    def _lift(self, key: str) -> Command:
+        scope = Scope.of(key)
+        if scope.kind == "route":
+            return ClearOverride(by=self.by, reason=self.reason, now=self.now, target=key)
+        return SetScopeMaintenance(by=self.by, reason=self.reason, now=self.now, scope=scope, enabled=False)
+
+
+def overlay(kept: Snapshot, found: Snapshot) -> Snapshot:
+    """Return the rules that were kept, under what operators have set since in the new store."""
+    anew = {key: found.objects[key] for key in _operator_keys(found.objects.items())}
+    return Snapshot(kept.epoch, kept.revision, {**kept.objects, **anew}, kept.deleted)
+
+
+def _operator_keys(objects: Iterable[tuple[str, StoredObject]]) -> list[str]:
+    marks = (ACCEPTED_KEY, RESTORE_KEY)
+    return [
+        key
+        for key, value in objects
+        if key not in marks and not (isinstance(value, RouteState) and value.origin == "code")
+    ]
