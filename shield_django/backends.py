@@ -26,6 +26,7 @@ from shield_django.models import (
     StoredRoute,
     StoreRevision,
 )
+from shield_django.wakeup import Wakeup, has_layer
 
 _ROW = 1
 _BATCH = 500
@@ -37,17 +38,25 @@ class ModelsBackend(SyncNativeBackend):
 
     The first statement of a commit updates the one revision row, which orders all commits and
     makes SQLite take its write lock at once. Inside a caller's transaction a commit is part of
-    it: other processes and this one's rules follow when it is committed.
+    it: other processes and this one's rules follow when it is committed. Over ``channel_layer``
+    (None: not) processes tell each other of commits.
     """
 
-    def __init__(self, using: str | None = None, audit_limit: int | None = None) -> None:
+    def __init__(
+        self,
+        using: str | None = None,
+        audit_limit: int | None = None,
+        channel_layer: str | None = "default",
+    ) -> None:
         self._using = using
         self._audit_limit = audit_limit
-        self._wake = threading.Event()
+        self._layer = channel_layer if has_layer(channel_layer) else None
+        self._news: Wakeup | _Quiet
+        self.after_fork()
         forking.watch(self)
 
     def after_fork(self) -> None:
-        self._wake = threading.Event()
+        self._news = Wakeup(self._layer) if self._layer is not None else _Quiet()
 
     @property
     def alias(self) -> str:
@@ -58,13 +67,18 @@ class ModelsBackend(SyncNativeBackend):
         return await sync_to_async(function, thread_sensitive=True)(*args)
 
     def after_commit(self, publish: Callable[[], None]) -> None:
-        transaction.on_commit(publish, using=self.alias)
+        def tell() -> None:
+            publish()
+            self._news.send()
+
+        transaction.on_commit(tell, using=self.alias)
 
     def wake(self) -> None:
-        self._wake.set()
+        self._news.wake()
 
     def close_sync(self) -> None:
         connections[self.alias].close()
+        self._news.close()
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -82,8 +96,7 @@ class ModelsBackend(SyncNativeBackend):
             connections[self.alias].close_if_unusable_or_obsolete()
         position = self._position()
         if position == since and timeout:
-            self._wake.wait(timeout)
-            self._wake.clear()
+            self._news.wait(timeout)
             position = self._position()
         if position == since:
             return Changes(position)
@@ -205,6 +218,26 @@ class ModelsBackend(SyncNativeBackend):
         numbers = StoredAuditEntry.objects.using(self.alias).values_list("number", flat=True)
         for oldest_kept in numbers[self._audit_limit : self._audit_limit + 1]:
             StoredAuditEntry.objects.using(self.alias).filter(number__lte=oldest_kept).delete()
+
+
+class _Quiet:
+    """Stands for the channel layer where there is none: the next look is after the time-out."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def send(self) -> None:
+        """Tell nobody."""
+
+    def wait(self, timeout: float) -> None:
+        self._woken.wait(timeout)
+        self._woken.clear()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def close(self) -> None:
+        """Keep nothing open."""
 
 
 def _by_table(keys: Iterable[str]) -> list[tuple[Any, list[str]]]:

@@ -36,6 +36,8 @@ logger = logging.getLogger("shield")
 BACKENDS = {
     "memory": "shield_core.backends.memory.MemoryBackend",
     "models": "shield_django.backends.ModelsBackend",
+    "file": "shield_django.stores.file_backend",
+    "redis": "shield_django.stores.redis_backend",
 }
 _OTHERS = {
     "ROOT_URLCONF",
@@ -44,6 +46,8 @@ _OTHERS = {
     "LOGIN_URL",
     "DEBUG",
     "DATABASES",
+    "CHANNEL_LAYERS",
+    "CACHES",
     "INSTALLED_APPS",
 }
 
@@ -237,7 +241,7 @@ def make_backend(setting: Any) -> ShieldBackend:
     try:
         factory = import_string(BACKENDS.get(name, name))
         backend = factory(**options)
-    except (ImportError, TypeError) as error:
+    except (ImportError, TypeError, ValueError, ImproperlyConfigured) as error:
         known = ", ".join(sorted(BACKENDS))
         raise ImproperlyConfigured(
             f"SHIELD_BACKEND {name!r} cannot be used: {error}. It is one of {known} or a dotted path."

@@ -130,10 +130,29 @@ def schedule_cancel(edit: Edit, route: str) -> None:
 
 
 @group.command(example="reset GET:/payments/")
-@_on_route
-def reset(edit: Edit, route: str) -> None:
-    """Go back to what the code says of a route."""
-    edit.report_route(edit.client.clear_override(edit.target(route), edit.reason, **edit.by))
+@click.argument("route", required=False)
+@click.option(
+    "--all", "everything", is_flag=True, help="Every route, and all maintenance; accepts a lost store."
+)
+@service_option
+@mutation
+def reset(edit: Edit, route: str | None, everything: bool) -> None:
+    """Go back to what the code says of a route, or of all."""
+    if everything == (route is not None):
+        raise click.UsageError("Name a ROUTE, or --all.")
+    if route is not None:
+        edit.report_route(edit.client.clear_override(edit.target(route), edit.reason, **edit.by))
+    else:
+        edit.client.reset_all(edit.reason, **edit.by)
+        edit.report("Every route is what its code says, and nothing is in maintenance.", {})
+
+
+@group.command(example="restore --reason 'disk failure'")
+@mutation
+def restore(edit: Edit) -> None:
+    """Put the rules that running processes kept back into a store that was emptied."""
+    edit.client.restore(edit.reason, **edit.by)
+    edit.report("The store has its rules back.", {})
 
 
 @group.group()

@@ -132,7 +132,7 @@ def scope_label(scope: Scope) -> str:
             return _("everything")
         case "service":
             return _("service %(name)s") % {"name": scope.name}
-        case "route":
+        case "route" | "store":
             return scope.name
 
 

@@ -1,0 +1,35 @@
+"""The core's backends, made from Django settings."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from shield_core.backends.base import ShieldBackend
+
+
+def file_backend(path: str | None = None, **options: Any) -> ShieldBackend:
+    """Return a FileBackend on ``path``, else on the file that SHIELD_FILE_PATH names."""
+    from shield_core.backends.file import FileBackend
+
+    return FileBackend(path or os.environ.get("SHIELD_FILE_PATH") or "shield-state.json", **options)
+
+
+def redis_backend(url: str | None = None, cache: str | None = None, **options: Any) -> ShieldBackend:
+    """Return a RedisBackend on ``url``, on a django-redis ``cache``, or on what SHIELD_REDIS_URL names."""
+    try:
+        from shield_core.backends.redis import RedisBackend
+    except ImportError as error:
+        raise ImproperlyConfigured("it needs redis: pip install shield-django[redis]") from error
+    if cache is None:
+        found = url or os.environ.get("SHIELD_REDIS_URL")
+        if not found:
+            raise ImproperlyConfigured('it needs {"OPTIONS": {"url": …}}, {"cache": …} or SHIELD_REDIS_URL')
+        return RedisBackend(found, **options)
+    try:
+        from django_redis import get_redis_connection
+    except ImportError as error:
+        raise ImproperlyConfigured("a cache needs django-redis: pip install shield-django[redis]") from error
+    return RedisBackend(client=lambda: get_redis_connection(cache), **options)
