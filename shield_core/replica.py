@@ -120,7 +120,7 @@ class Replica:
             return self.ruleset
         if self._begin():
             with suppress(FutureTimeout):
-                self._loaded.result(self._init_timeout)
+                self._loaded.result(self._first_patience)
         return self._settle()
 
     async def ready_async(self) -> Ruleset:
@@ -130,7 +130,7 @@ class Replica:
         if self._begin():
             waiting = asyncio.wrap_future(self._loaded)
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.shield(waiting), self._init_timeout)
+                await asyncio.wait_for(asyncio.shield(waiting), self._first_patience)
         return self._settle()
 
     def _begin(self) -> bool:
@@ -139,6 +139,12 @@ class Replica:
             self._reload()
         self.start()
         return self._threads and not self._waited
+
+    @property
+    def _first_patience(self) -> float:
+        """Seconds to wait for the first look; a forked process has its parent's rules to go on with."""
+        inherited = self._rules is not None
+        return min(self._init_timeout, self._refresh_interval) if inherited else self._init_timeout
 
     @property
     def _threads_needed(self) -> bool:
