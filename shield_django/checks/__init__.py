@@ -5,11 +5,13 @@
 
 from django.core.checks import register as register_check
 
-from shield_django.checks import middleware, settings, stamps
+from shield_django.checks import middleware, settings, stamps, stores
 
 TAG = "shield"
 
 
 def register() -> None:
-    for check in (*settings.CHECKS, *middleware.CHECKS, *stamps.CHECKS):
+    for check in (*settings.CHECKS, *middleware.CHECKS, *stamps.CHECKS, *stores.CHECKS):
         register_check(check, TAG)
+    for check in stores.DEPLOY_CHECKS:
+        register_check(check, TAG, deploy=True)
