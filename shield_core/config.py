@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shield_core.backends.base import ShieldBackend
+from shield_core.backends.sync import awaited
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import InvalidInputError
 
@@ -152,7 +153,7 @@ def _custom(path: str | None) -> ShieldBackend:
         )
     module, _, name = path.partition(":")
     try:
-        made = getattr(importlib.import_module(module), name)()
+        made = awaited(getattr(importlib.import_module(module), name)())
     except (ImportError, AttributeError) as error:
         raise InvalidInputError(f"SHIELD_CUSTOM_PATH is {path!r}: {error}.") from error
     if not isinstance(made, ShieldBackend):

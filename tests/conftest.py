@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from tests.postgres import Postgres
+from tests.redis_server import RedisServer
 
 Found = TypeVar("Found")
 
@@ -41,3 +42,22 @@ def postgres() -> Iterator[Postgres]:
         raise
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisServer]:
+    """A Redis server of this test run."""
+    try:
+        server = RedisServer()
+    except FileNotFoundError as error:
+        missing_service("Redis", str(error))
+        raise
+    with server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_process: RedisServer) -> RedisServer:
+    """The Redis server, empty."""
+    redis_process("FLUSHALL")
+    return redis_process

@@ -154,7 +154,9 @@ class FileBackend(SyncNativeBackend):
         """Hold the lock file, which is never removed: a removed one would be two locks."""
         lock = _beside(self._target, ".lock")
         deadline = time.monotonic() + _LOCK_PATIENCE
-        busy = BackendError(f"Another process has held {lock} for {_LOCK_PATIENCE:.0f} s; nothing is written.")
+        busy = BackendError(
+            f"Another process has held {lock} for {_LOCK_PATIENCE:.0f} s; nothing is written."
+        )
         if not self._writing.acquire(timeout=_LOCK_PATIENCE):
             raise busy
         try:

@@ -17,11 +17,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import redis
@@ -31,16 +30,16 @@ from redis.retry import Retry
 
 from shield_core import forking
 from shield_core.audit import AuditQuery
-from shield_core.backends.base import SyncNativeBackend, check_expectations, decoded, stamped
-from shield_core.backends.redis_commit import CHANGED, DONE, CommitScript, stored
+from shield_core.backends import redis_values as values
+from shield_core.backends.base import SyncNativeBackend, check_expectations, stamped
+from shield_core.backends.redis_commit import CommitScript
 from shield_core.exceptions import BackendError
-from shield_core.keys import EVERYTHING, RouteKey, is_route_key
+from shield_core.keys import EVERYTHING
 from shield_core.models import (
     INSTANCE_TTL,
     AuditEntry,
     GlobalMaintenanceConfig,
     Instance,
-    RouteState,
     StoredObject,
 )
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
@@ -93,7 +92,7 @@ class RedisBackend(SyncNativeBackend):
         with self._errors():
             # What is committed while the objects are read is here in part; the feed, which goes on from
             # the head before them, brings the rest.
-            cursor, _ = _parse_head(self._head())
+            cursor, _ = values.parse_head(self._head())
             objects = self._objects()
             deleted = self._numbers("deleted")
             return Snapshot(cursor.epoch, cursor.revision, objects, deleted)
@@ -101,11 +100,11 @@ class RedisBackend(SyncNativeBackend):
     def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes:
         with self._errors():
             if timeout and self._adopt():
-                return Changes(_parse_head(self._head())[0], reset=True)
-            cursor, _ = _parse_head(self._head())
+                return Changes(values.parse_head(self._head())[0], reset=True)
+            cursor, _ = values.parse_head(self._head())
             if cursor == since and timeout:
                 self._wait(since, timeout)
-                cursor, _ = _parse_head(self._head())
+                cursor, _ = values.parse_head(self._head())
             if cursor == since:
                 return Changes(since)
             if cursor.epoch != since.epoch or cursor.revision < since.revision:
@@ -154,7 +153,7 @@ class RedisBackend(SyncNativeBackend):
         writes: list[Write] = []
         for _, fields in entries:
             for key, data in json.loads(fields[b"changes" if b"changes" in fields else "changes"]):
-                writes.append(Write(key, _value(key, data) if data is not None else None))
+                writes.append(Write(key, values.value(key, data) if data is not None else None))
         return Changes(cursor, tuple(writes))
 
     def _wait(self, since: Cursor, timeout: float) -> None:
@@ -167,24 +166,24 @@ class RedisBackend(SyncNativeBackend):
         """Read all objects, with the revisions that Shield gave them; others wrote none."""
         revisions = self._numbers("revisions")
         prefix = self._key("state:")
-        names = (_text(name) for name in self._redis.scan_iter(f"{_escaped(prefix)}*", count=1000))
+        names = (values.text(name) for name in self._redis.scan_iter(f"{_escaped(prefix)}*", count=1000))
         keys = sorted({name.removeprefix(prefix) for name in names})
         objects: dict[str, StoredObject] = {}
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             texts = self._redis.mget([f"{prefix}{key}" for key in chunk])
             for key, text in zip(chunk, texts, strict=True):
-                if text is not None and (value := _read(key, text)) is not None:
+                if text is not None and (value := values.read(key, text)) is not None:
                     objects[key] = value.model_copy(update={"revision": revisions.get(key, 0)})
         if EVERYTHING.store_key not in objects and (text := self._redis.get(self._key("global"))):
             objects[EVERYTHING.store_key] = GlobalMaintenanceConfig.model_validate_json(text)
         return objects
 
     def _numbers(self, name: str) -> dict[str, int]:
-        return {_text(key): int(number) for key, number in self._redis.hgetall(self._key(name)).items()}
+        return {values.text(key): int(number) for key, number in self._redis.hgetall(self._key(name)).items()}
 
     def _head(self) -> str:
-        return _text(self._redis.get(self._key("head")) or b"")
+        return values.text(self._redis.get(self._key("head")) or b"")
 
     # -- what others write --------------------------------------------------------------------
 
@@ -197,10 +196,12 @@ class RedisBackend(SyncNativeBackend):
             self._pubsub = self._redis.pubsub()
             self._pubsub.subscribe(self._key("changes"))
         missed = False
-        # The confirmation of a subscription is waited for, so that no load comes before it.
-        while message := self._pubsub.get_message(timeout=0 if self._pubsub.subscribed and not missed else 0):
+        while message := self._pubsub.get_message(timeout=0):
             missed |= message["type"] == "subscribe"
-            if message["type"] == "message" and (key := _written_by_others(message["data"])) is not None:
+            if (
+                message["type"] == "message"
+                and (key := values.written_by_others(message["data"])) is not None
+            ):
                 self._take_over(key)
         return missed
 
@@ -210,7 +211,7 @@ class RedisBackend(SyncNativeBackend):
             head = self._head()
             name = self._key(f"state:{key}")
             text = self._redis.get(name)
-            if text is None or _is_ours(text) or (value := _read(key, text)) is None:
+            if text is None or values.is_ours(text) or (value := values.read(key, text)) is None:
                 return
             content = text.encode() if isinstance(text, str) else text
             if self._try(head, Commit((Write(key, value),)), watched=(name, content)) is not None:
@@ -231,7 +232,7 @@ class RedisBackend(SyncNativeBackend):
 
     def _try(self, head: str, commit: Commit, watched: tuple[str, bytes] | None = None) -> Changes | None:
         """Run the commit script; return None when somebody else was first."""
-        cursor, audit_head = _parse_head(head)
+        cursor, audit_head = values.parse_head(head)
         if not cursor.epoch:
             # Objects that have outlived the head keep their revisions: what follows must be newer.
             numbers = [*self._numbers("revisions").values(), *self._numbers("deleted").values()]
@@ -239,15 +240,16 @@ class RedisBackend(SyncNativeBackend):
         changes = stamped(commit, cursor._replace(revision=cursor.revision + 1), audit_head)
         new_head = f"{changes.cursor}:{changes.audit[-1].hash if changes.audit else audit_head}"
         try:
-            answer = self._connection.script.run(head, new_head, changes, watched)
+            done = self._connection.script.run(head, new_head, changes, watched)
         except (redis.ConnectionError, redis.TimeoutError):
-            # The answer is lost, perhaps not the commit: its head is like no other's.
-            if changes.audit and self._head() == new_head:
-                return changes
-            raise
-        if answer == DONE or (changes.audit and self._head() == new_head):
-            return changes
-        return None
+            if not self._is_done(new_head, changes):
+                raise
+            done = True
+        return changes if done or self._is_done(new_head, changes) else None
+
+    def _is_done(self, new_head: str, changes: Changes) -> bool:
+        """Whether a commit whose answer was lost is in the store: its entry's hash is like no other."""
+        return bool(changes.audit) and self._head() == new_head
 
     def _revisions(self, keys: Iterable[str]) -> dict[str, int]:
         wanted = list(keys)
@@ -255,3 +257,57 @@ class RedisBackend(SyncNativeBackend):
             return {}
         found = self._redis.hmget(self._key("revisions"), wanted)
         return {key: int(at or 0) for key, at in zip(wanted, found, strict=True)}
+
+    # -- connection -------------------------------------------------------------------------
+
+    @property
+    def _connection(self) -> _Connection:
+        return self._connected or self._open()
+
+    @property
+    def _redis(self) -> Any:
+        return self._connection.client
+
+    def _open(self) -> _Connection:
+        """Make the client; a forked child gets one of its own."""
+        with self._opening:
+            if self._connected is None:
+                client = self._make_client()
+                script = CommitScript(
+                    client, self._key, audit_limit=self._audit_limit, stream_length=_STREAM_LENGTH
+                )
+                self._connected = _Connection(client, script)
+            return self._connected
+
+    def _make_client(self) -> Any:
+        if self._given is not None:
+            return self._given if isinstance(self._given, redis.Redis) else self._given()
+        # A connection that a restarted server has left behind is opened anew; a server that hangs is
+        # not asked twice.
+        retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+        return redis.Redis.from_url(
+            self._url, socket_timeout=_SOCKET_TIMEOUT, socket_connect_timeout=_SOCKET_TIMEOUT, retry=retry
+        )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.ReadOnlyError as error:
+            # After a failover the address may lead to another server.
+            self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise BackendError("This Redis is a read-only replica; nothing was written.") from error
+        except redis.RedisError as error:
+            raise BackendError(f"Redis does not answer as it should: {error}") from error
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}{name}"
+
+
+class _Connection(NamedTuple):
+    client: Any
+    script: CommitScript
+
+
+def _escaped(pattern: str) -> str:
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in pattern)
