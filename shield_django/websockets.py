@@ -7,6 +7,8 @@ have the method ``WS``. A connection that matches no route meets the wider scope
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from shield_core.asgi import refuse_websocket
@@ -16,20 +18,30 @@ from shield_core.keys import WEBSOCKET, RouteKey
 from shield_django import patterns, project
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    chain: tuple[Any, ...]
+    declaration: Declaration
+
+
 class WebSocketGuard:
     """Decides on WebSockets to an ASGI application."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self._app = app
-        self._routes: list[tuple[tuple[Any, ...], str]] | None = None
+        self._declared_to: project.Project | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         found = project.current()
-        routes = self._declared(found)
+        if self._declared_to is not found:
+            found.engine.declare(route.declaration for route in self._routes)
+            self._declared_to = found
         rules = found.replica.ruleset or await found.ready_async()
-        template = _match(routes, scope["path"])
+        # As URLRouter has it: servers give the whole path, the mount point included.
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        template = _match(self._routes, path)
         if template is None:
-            decision = rules.decide_unrouted(WEBSOCKET, scope["path"])
+            decision = rules.decide_unrouted(WEBSOCKET, path)
         else:
             decision = rules.decide(WEBSOCKET, template)
         if decision.cause is None:
@@ -37,56 +49,50 @@ class WebSocketGuard:
         else:
             await refuse_websocket(scope, receive, send, decision)
 
-    def _declared(self, found: project.Project) -> list[tuple[tuple[Any, ...], str]]:
-        """Return the routes, declared to the engine that is current now."""
-        declarations = []
-        routes = []
-        for chain, consumer in _routes(_url_router(self._app)):
-            template = patterns.template_of(chain)
-            key = RouteKey(None, WEBSOCKET, template)
-            owners = [consumer, getattr(consumer, "consumer_class", None)]
-            declarations.append(Declaration.from_meta(key, meta_of(*owners)))
-            routes.append((chain, template))
-        if self._routes is None or any(one.key not in found.replica.declared for one in declarations):
-            found.engine.declare(declarations)
-            self._routes = routes
-        return routes
+    @cached_property
+    def _routes(self) -> list[_Route]:
+        return list(_routes(_url_router(self._app)))
 
 
 def _url_router(app: Any) -> Any:
     """Find Channels' URLRouter behind the usual wrappers (AuthMiddlewareStack, validators, …)."""
+    return next((one for one in _wrapped(app) if hasattr(one, "routes")), None)
+
+
+def _wrapped(app: Any) -> Iterator[Any]:
+    """Yield an ASGI application and what it wraps, from the outside to the inside."""
     for _ in range(20):
-        if app is None or hasattr(app, "routes"):
-            return app
+        if app is None:
+            return
+        yield app
         mapping = getattr(app, "application_mapping", None)
         if mapping is not None:
             app = mapping.get("websocket")
         else:
-            app = next(
-                (found for name in ("inner", "application", "app") if (found := getattr(app, name, None))),
-                None,
-            )
-    return None
+            inner = (getattr(app, name, None) for name in ("inner", "application", "app"))
+            app = next((found for found in inner if found is not None), None)
 
 
-def _routes(router: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def _routes(router: Any, before: tuple[Any, ...] = ()) -> Iterator[_Route]:
     for route in getattr(router, "routes", ()):
         chain = (*before, route.pattern)
         inner = _url_router(route.callback)
-        if inner is None:
-            yield chain, route.callback
-        else:
+        if inner is not None:
             yield from _routes(inner, chain)
+            continue
+        owners = [
+            owner for one in _wrapped(route.callback) for owner in (one, getattr(one, "consumer_class", None))
+        ]
+        key = RouteKey(None, WEBSOCKET, patterns.template_of(chain))
+        yield _Route(chain, Declaration.from_meta(key, meta_of(*owners)))
 
 
-def _match(routes: list[tuple[tuple[Any, ...], str]], path: str) -> str | None:
-    for chain, template in routes:
-        rest: str | None = path.lstrip("/")
-        for pattern in chain:
-            found = pattern.match(rest)
+def _match(routes: list[_Route], path: str) -> str | None:
+    for route in routes:
+        rest: str | None = path
+        for pattern in route.chain:
+            found = pattern.match(rest.lstrip("/")) if rest is not None else None
             rest = found[0] if found else None
-            if rest is None:
-                break
         if rest is not None:
-            return template
+            return route.declaration.key.path
     return None
