@@ -21,6 +21,7 @@ from shield_core import plan, recovery
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
+from shield_core.backends.sync import SyncShieldBackend, awaited
 from shield_core.declarations import Declaration
 from shield_core.exceptions import (
     AmbiguousRouteError,
@@ -63,7 +64,7 @@ class ShieldEngine:
 
     def __init__(
         self,
-        backend: ShieldBackend | None = None,
+        backend: ShieldBackend | SyncShieldBackend | None = None,
         current_env: str | None = "dev",
         *,
         service: str | None = None,
@@ -75,7 +76,7 @@ class ShieldEngine:
         discover: Callable[[], None] | None = None,
         threads: bool = True,
     ) -> None:
-        self.backend = backend if backend is not None else MemoryBackend()
+        self.backend = awaited(backend if backend is not None else MemoryBackend())
         self.current_env = current_env
         self.service = check_service(service) if service else None
         self.release = release
