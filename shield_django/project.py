@@ -22,6 +22,7 @@ from django.utils.module_loading import import_string
 
 from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
+from shield_core.backends.sync import SyncShieldBackend, awaited
 from shield_core.declarations import Declaration
 from shield_core.engine import ShieldEngine
 from shield_core.ruleset import Decision, Ruleset, Trace
@@ -231,8 +232,8 @@ def _catalog_for(exempt: tuple[str, ...]) -> Catalog:
 
 def make_backend(setting: Any) -> ShieldBackend:
     """Make the backend that SHIELD_BACKEND describes. Raises ImproperlyConfigured."""
-    if isinstance(setting, ShieldBackend):
-        return setting
+    if isinstance(setting, ShieldBackend | SyncShieldBackend):
+        return awaited(setting)
     name, options = setting, {}
     if isinstance(setting, Mapping):
         name, options = setting.get("BACKEND"), dict(setting.get("OPTIONS", {}))
@@ -240,7 +241,7 @@ def make_backend(setting: Any) -> ShieldBackend:
         raise ImproperlyConfigured(f"SHIELD_BACKEND must name a backend, got {setting!r}.")
     try:
         factory = import_string(BACKENDS.get(name, name))
-        backend = factory(**options)
+        backend = awaited(factory(**options))
     except (ImportError, TypeError, ValueError, ImproperlyConfigured) as error:
         known = ", ".join(sorted(BACKENDS))
         raise ImproperlyConfigured(
