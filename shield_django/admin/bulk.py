@@ -25,6 +25,9 @@ from shield_django.admin.forms import BulkBlockForm, BulkForm, BulkMaintenanceFo
 
 Change = Callable[[SyncEngine, str, dict[str, Any], Authorship], RouteState]
 
+#: How many routes the page names; the rest it counts.
+_LISTED = 100
+
 
 @dataclass(frozen=True)
 class Bulk:
@@ -135,7 +138,13 @@ class BulkActions(EngineAdmin):
             title=bulk.title,
             original=bulk.title,
             button=bulk.button,
-            rows=[{"route": key, "badge": route_badge(known[key], now)} for key in keys if key in known],
+            count=len(keys),
+            rows=[
+                {"route": key, "badge": route_badge(known[key], now)}
+                for key in keys[:_LISTED]
+                if key in known
+            ],
+            unlisted=max(0, len(keys) - _LISTED),
             form_url=add_preserved_filters(context, self.url(request, "bulk", name)),
             list_url=add_preserved_filters(context, self.url(request, "changelist")),
         )

@@ -42,7 +42,7 @@ class CountedFilter(ValueFilter):
 
 
 class StatusFilter(CountedFilter):
-    title = _("status now")
+    title = _("status")
     parameter_name = "status"
     field = "effective_status"
 
@@ -51,7 +51,7 @@ class StatusFilter(CountedFilter):
 
 
 class OriginFilter(CountedFilter):
-    title = _("set by")
+    title = _("origin")
     parameter_name = "origin"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
@@ -77,7 +77,7 @@ class ActionFilter(ValueFilter):
 
 
 class PlatformFilter(ValueFilter):
-    title = _("from")
+    title = _("platform")
     parameter_name = "platform"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
@@ -93,7 +93,7 @@ class ChosenFilter(ValueFilter):
 
 
 class ActorFilter(ChosenFilter):
-    title = _("who")
+    title = _("person")
     parameter_name = "actor"
 
 

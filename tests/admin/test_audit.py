@@ -83,7 +83,7 @@ def test_a_name_leads_to_what_else_this_person_did(operator, log):
     body = operator.get(LIST).content.decode()
     assert 'href="?actor=bob"' in body
     response = operator.get(f"{LIST}?actor=bob")
-    assert "By who All bob" in text_of(response)
+    assert "By person All bob" in text_of(response)
 
 
 def test_pages_follow_each_other_without_counting(operator, sync):

@@ -106,7 +106,7 @@ def test_an_operator_puts_a_route_into_maintenance_and_reads_its_history(in_brow
 
 def test_the_form_has_calendars_and_tells_of_a_conflict(in_browser, database):
     def story(page) -> None:
-        page.locator(".field-window_start").get_by_role("link", name="Today").click()
+        page.locator(".field-window_start").get_by_text("Today", exact=True).click()
         assert page.locator("#id_window_start_0").input_value() != ""
         page.locator("#id_window_start_0").fill("")
         page.locator("#id_status").get_by_label("disabled").check()

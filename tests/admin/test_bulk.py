@@ -129,6 +129,7 @@ def test_all_routes_of_a_filter_at_once(operator, sync):
         sync.register(f"GET:/many/{number:03}", {})
     asked = choose(operator, "disable", "GET:/many/000", query="?q=many", select_across="1")
     assert "130 routes" in text_of(asked)
+    assert "and 30 more" in text_of(asked)
     response = send(operator, asked, reason="all of them")
     assert messages_of(response) == ["130 routes were disabled."]
     assert response.redirect_chain[0][0] == f"{LIST}?q=many"
