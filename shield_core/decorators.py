@@ -49,9 +49,10 @@ def maintenance(
     if start is not None or end is not None:
         if start is None or end is None:
             raise InvalidInputError("@maintenance needs both start and end, or neither.")
-        meta["window"] = MaintenanceWindow(
-            start=parse_moment(start), end=parse_moment(end), reason=reason, read_only=read_only
-        )
+        first, last = parse_moment(start), parse_moment(end)
+        if last <= first:
+            raise InvalidInputError(f"@maintenance ends before it starts: {start} to {end}.")
+        meta["window"] = MaintenanceWindow(start=first, end=last, reason=reason, read_only=read_only)
     if read_only:
         meta["read_only"] = True
     return _stamp("maintenance", meta, response)

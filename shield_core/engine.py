@@ -8,6 +8,7 @@ again after a conflict. The loop is written once, as a coroutine over a port: ``
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import random
 import time
@@ -443,7 +444,13 @@ class ShieldEngine:
         search: str | None = None,
         entry_id: str | None = None,
     ) -> list[AuditEntry]:
-        """Return audit entries, newest first; filters work before ``limit`` (None: all)."""
+        """Return audit entries, newest first; filters work before ``limit`` (None: all).
+
+        ``path`` may be all that names a route; what names none is taken as it is.
+        """
+        if path is not None:
+            with contextlib.suppress(RouteNotFoundException, InvalidInputError):
+                path = plan.resolve(await self._fresh(), self._target(path), self.service)
         query = AuditQuery(
             path=path,
             service=service,

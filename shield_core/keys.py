@@ -51,6 +51,8 @@ class RouteKey(NamedTuple):
         prefix, slash, rest = text.partition("/")
         if not slash:
             raise InvalidKeyError(f"{text!r} is not a route key: it has no path such as '/payments'.")
+        if rest.startswith("/") and prefix in ("http:", "https:"):
+            raise InvalidKeyError(f"{text!r} is an address: write the path alone.")
         path = _CONVERTER.sub(r"{\1}", "/" + rest)
         if _UNPRINTABLE.search(path):
             raise InvalidKeyError(f"{text!r} is not a route key: its path has white space in it.")

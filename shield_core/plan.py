@@ -197,8 +197,9 @@ class Disable(RouteCommand):
             return self._override(
                 state, code, status=RouteStatus.DISABLED, reason=self.reason, read_only=False
             )
-        _refuse_to_replace_a_future_window(state, self.now)
-        return self._override(state, code, window=self._window(self.until, RouteStatus.DISABLED))
+        window = self._window(self.until, RouteStatus.DISABLED)
+        _refuse_to_lose_a_window(state, window)
+        return self._override(state, code, window=window)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,8 +218,8 @@ class SetMaintenance(RouteCommand):
             window = self.window.replace(read_only=True) if self.read_only else self.window
             return _scheduled(self, state, code, window)
         if self.until is not None:
-            _refuse_to_replace_a_future_window(state, self.now)
             window = self._window(self.until, RouteStatus.MAINTENANCE, self.read_only)
+            _refuse_to_lose_a_window(state, window)
             return self._override(state, code, window=window)
         return self._override(
             state, code, status=RouteStatus.MAINTENANCE, reason=self.reason, read_only=self.read_only
@@ -604,11 +605,13 @@ def _scheduled(
     return command._override(state, code, window=window)
 
 
-def _refuse_to_replace_a_future_window(state: RouteState, now: datetime) -> None:
-    if state.window is not None and state.window.start > now:
+def _refuse_to_lose_a_window(state: RouteState, new: MaintenanceWindow) -> None:
+    """Refuse where a window of the future, or a running one of another kind, would be cut short unseen."""
+    old = state.window
+    if old is not None and (old.start > new.start or (old.status != new.status and old.end > new.end)):
         raise InvalidInputError(
-            f"{state.path} has a window from {state.window.start.isoformat()} to "
-            f"{state.window.end.isoformat()}, which this would replace: cancel it first, or leave "
+            f"{state.path} has a window from {old.start.isoformat()} to "
+            f"{old.end.isoformat()}, which this would replace: cancel it first, or leave "
             "the end out."
         )
 

@@ -149,5 +149,8 @@ class SyncEngine:
         return drive(self._engine.reset_all(reason, **by))
 
     def get_audit_log(self, path: str | None=None, limit: int | None=100, service: str | None=None, actor: str | None=None, action: str | None=None, since: datetime | None=None, cursor: str | None=None, platform: str | None=None, search: str | None=None, entry_id: str | None=None) -> list[AuditEntry]:
-        """Return audit entries, newest first; filters work before ``limit`` (None: all)."""
+        """Return audit entries, newest first; filters work before ``limit`` (None: all).
+
+            ``path`` may be all that names a route; what names none is taken as it is.
+            """
         return drive(self._engine.get_audit_log(path, limit, service, actor, action, since, cursor, platform, search, entry_id))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
@@ -115,6 +116,8 @@ class Catalog:
         """Return the keys that a person means by a view name, a URL path or a key."""
         if "/" not in text:
             return self._by_name(text)
+        if "://" in text:
+            text = urlsplit(text).path
         key = RouteKey.parse(text)
         if any(found.path == key.path for found in self.declarations):
             return [text]

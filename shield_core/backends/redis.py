@@ -70,7 +70,8 @@ class RedisBackend(SyncNativeBackend):
         key_prefix: str = "shield:",
         audit_limit: int | None = 1000,
     ) -> None:
-        self._url = url
+        #: Where the server is; empty where a client was given.
+        self.url = url if client is None else ""
         self._given = client
         self._prefix = key_prefix
         self._audit_limit = audit_limit
@@ -85,6 +86,17 @@ class RedisBackend(SyncNativeBackend):
         self._opening = threading.Lock()
         self._connected = None
         self._pubsub = None
+
+    def eviction_policy(self, timeout: float) -> str:
+        """Return what the server does when its memory is full, "" when it does not say (seconds)."""
+        if not self.url:
+            return ""
+        try:
+            client = redis.Redis.from_url(self.url, socket_timeout=timeout, socket_connect_timeout=timeout)
+            with client:
+                return str(client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+        except redis.RedisError:
+            return ""
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -286,7 +298,7 @@ class RedisBackend(SyncNativeBackend):
         # not asked twice.
         retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         return redis.Redis.from_url(
-            self._url, socket_timeout=_SOCKET_TIMEOUT, socket_connect_timeout=_SOCKET_TIMEOUT, retry=retry
+            self.url, socket_timeout=_SOCKET_TIMEOUT, socket_connect_timeout=_SOCKET_TIMEOUT, retry=retry
         )
 
     @contextmanager

@@ -56,7 +56,7 @@ def test_a_window_needs_both_ends(arguments):
 
 
 def test_a_window_ends_after_it_starts():
-    with pytest.raises(ValueError, match="must end after it starts"):
+    with pytest.raises(InvalidInputError, match="ends before it starts"):
         maintenance(start="2027-01-02", end="2027-01-01")
 
 

@@ -238,3 +238,10 @@ async def test_many_coroutines_change_many_routes(backend, make_engine):
         await asyncio.gather(*(engine.disable(f"GET:/{number}") for number in range(20)))
         assert {state.status for state in await engine.list_states()} == {"disabled"}
         assert len(await engine.get_audit_log()) == 20
+
+
+async def test_the_audit_log_of_a_bare_path_is_that_of_the_route_it_names(shop):
+    await shop("register", "GET:/x", {})
+    await shop("disable", "GET:/x")
+    assert [entry.path for entry in await shop("get_audit_log", path="/x")] == ["GET:/x"]
+    assert await shop("get_audit_log", path="/nowhere") == []

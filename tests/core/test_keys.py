@@ -80,6 +80,7 @@ def test_the_local_key_has_no_service():
         ("Shop:/x", "'Shop' cannot name a service"),
         (":/x", "'' cannot name a service"),
         ("sh op:/x", "'sh op' cannot name a service"),
+        ("http://shop.example/x", "write the path alone"),
         ("/a b", "white space"),
         ("/a\nb", "white space"),
         ("/a\x00", "white space"),

@@ -201,6 +201,16 @@ def test_an_end_refuses_to_replace_a_future_window(command):
         shop.run(command, KEY, until=NOW + HOUR)
 
 
+@pytest.mark.parametrize(("first", "second"), [(Disable, SetMaintenance), (SetMaintenance, Disable)])
+def test_an_end_does_not_cut_a_longer_window_of_another_kind_short(first, second):
+    shop = store()
+    shop.run(first, KEY, until=NOW + 2 * HOUR)
+    with pytest.raises(InvalidInputError, match="cancel it first"):
+        shop.run(second, KEY, until=NOW + HOUR)
+    shop.run(first, KEY, until=NOW + HOUR)
+    assert shop.state(KEY).window.end == NOW + HOUR
+
+
 @pytest.mark.parametrize("end", [NOW, NOW - SECOND])
 @pytest.mark.parametrize("command", [Disable, SetMaintenance])
 def test_an_end_in_the_past_is_refused(command, end):
