@@ -20,16 +20,24 @@ _DOCUMENTS = FastAPI.__module__
 
 
 class Application:
-    """The routes of one FastAPI or Starlette application, declared to an engine."""
+    """The routes of one FastAPI or Starlette application, declared to an engine.
 
-    def __init__(self, app: Any, engine: ShieldEngine, exempt: Iterable[str] = ()) -> None:
+    ``root_path`` is one that the application will set itself, after Shield has looked.
+    """
+
+    def __init__(
+        self, app: Any, engine: ShieldEngine, exempt: Iterable[str] = (), root_path: str = ""
+    ) -> None:
         self.app = app
         self._engine = engine
+        self._root_path = root_path
         self._exempt = frozenset(ExemptEntry.parse(entry) for entry in exempt)
         self.table = self._learn()
 
     def find(self, scope: Scope, hidden: Sequence[Route] = ()) -> Route | None:
         """Return the route that the framework will choose, also one that was added meanwhile."""
+        if self._root_path:
+            scope = {**scope, "root_path": self._root_path}
         if self.table.has_grown():
             self.table = self._learn()
         found = self.table.find(scope, hidden)
@@ -40,6 +48,8 @@ class Application:
 
     def hide_twins(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> None:
         """Add to ``hidden`` the closed gates to which the framework would redirect an unknown path."""
+        if self._root_path:
+            scope = {**scope, "root_path": self._root_path}
         path = route_path(scope)
         if path in ("", "/"):
             return

@@ -129,10 +129,12 @@ class ShieldMiddleware:
         """Learn the application's routes, once it is known: before the first decision."""
         around, inside = scope.get("app"), application_of(self.app)
         # As a middleware of an application this sees its router; wrapped around one, the application.
-        app = around if inside is None or getattr(around, "router", None) is inside else inside
+        within = inside is None or getattr(around, "router", None) is inside
+        app = around if within else inside
         if app is None:
             raise TypeError(f"ShieldMiddleware finds no routes in {self.app!r}.")
-        self._application = Application(app, self.engine, self._exempt)
+        root_path = "" if within else getattr(app, "root_path", "")
+        self._application = Application(app, self.engine, self._exempt, root_path)
         return self._application
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
