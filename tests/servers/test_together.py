@@ -22,18 +22,15 @@ def test_a_change_in_one_process_is_enforced_in_all(serve: Any, operator: Any) -
     assert [server.status("/shop/cart/") for server in servers] == [200, 200]
 
     operator.disable("/shop/cart/", reason="elsewhere")
-    for server in servers:
-        eventually(lambda: server.status("/shop/cart/") == 503)
-        assert server.ask("/shop/cart/").error["reason"] == "elsewhere"
+    eventually(lambda: [server.status("/shop/cart/") for server in servers] == [503, 503])
+    assert [server.ask("/shop/cart/").error["reason"] for server in servers] == ["elsewhere"] * 2
 
     operator.enable_global_maintenance(reason="all")
-    for server in servers:
-        eventually(lambda: server.status("/nowhere/") == 503)
+    eventually(lambda: [server.status("/nowhere/") for server in servers] == [503, 503])
 
     operator.disable_global_maintenance()
     operator.enable("/shop/cart/")
-    for server in servers:
-        eventually(lambda: server.status("/shop/cart/") == 200)
+    eventually(lambda: [server.status("/shop/cart/") for server in servers] == [200, 200])
 
 
 @pytest.mark.parametrize("kind", ["gunicorn gthread", "uvicorn"])
@@ -52,7 +49,6 @@ def test_with_the_store_gone_the_last_rules_stay(
         assert (server.status("/shop/cart/"), server.status("/shop/")) == (503, 200)
         time.sleep(0.05)
     assert server.log.count(OLD) == 1
-    assert "Traceback" not in server.log.split(OLD)[1].split("\n", 1)[1].replace("Traceback", "", 2)
 
     gone.come_back()
     operator.enable("/shop/cart/")
