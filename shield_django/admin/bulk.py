@@ -20,8 +20,8 @@ from shield_core.models import RouteState
 from shield_core.plan import Authorship
 from shield_core.sync import SyncEngine
 from shield_django.admin.base import EngineAdmin
+from shield_django.admin.bulk_forms import BulkBlockForm, BulkForm, BulkMaintenanceForm
 from shield_django.admin.display import route_badge, route_sentence, time_text
-from shield_django.admin.forms import BulkBlockForm, BulkForm, BulkMaintenanceForm
 
 Change = Callable[[SyncEngine, str, dict[str, Any], Authorship], RouteState]
 
