@@ -223,9 +223,11 @@ class Replica:
                 self._while_loading.append(changes)
             if self._lost is not None and self._snapshot is not None:
                 self._keep_rules(self._snapshot, self._lost.apply(changes, advance=False))
-            # A store without an epoch was never written to: this is its first commit, or one soon after.
-            elif self._snapshot is not None and self._snapshot.epoch in (changes.cursor.epoch, ""):
-                advance = changes.cursor.revision == self._snapshot.revision + 1
+            elif self._snapshot is not None:
+                # A store without an epoch was never written to: this is its first commit, or one soon
+                # after. Under any other epoch, as after an edit by hand, the feed says "load again".
+                known = self._snapshot.epoch in (changes.cursor.epoch, "")
+                advance = known and changes.cursor.revision == self._snapshot.revision + 1
                 self._apply(changes, advance=advance)
         if isinstance(self._backend, SyncNativeBackend):
             self._backend.wake()

@@ -64,7 +64,7 @@ def parse(text: str) -> Document:
     data = json.loads(text)
     if not isinstance(data, dict):
         raise TypeError("it holds no JSON object")
-    states, configs, deleted = (data.get(name) or {} for name in ("states", "configs", "deleted"))
+    states, configs, deleted = (_object(data, name) for name in ("states", "configs", "deleted"))
     objects: dict[str, StoredObject] = {key: _state(key, found) for key, found in states.items()}
     objects |= {key: GlobalMaintenanceConfig.model_validate(found) for key, found in configs.items()}
     digest = _digest(states, configs)
@@ -77,6 +77,13 @@ def parse(text: str) -> Document:
     audit = tuple(dict(entry) for entry in data.get("audit") or ())
     head = data.get("audit_head") or (audit[-1].get("hash", "") if audit else "")
     return Document(snapshot, audit, head, {key: value for key, value in data.items() if key not in _OURS})
+
+
+def _object(data: dict[str, Any], name: str) -> dict[str, Any]:
+    found = data.get(name)
+    if not isinstance(found, dict | None):
+        raise TypeError(f"{name!r} holds no JSON object")
+    return found or {}
 
 
 def _state(key: str, found: Mapping[str, Any]) -> StoredObject:
