@@ -13,6 +13,7 @@ from shield_core.asgi import Application as ASGIApplication
 from shield_core.asgi import Message, Receive, Scope, Send, refuse_websocket, send_answer, with_headers
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
+from shield_core.models import RouteStatus
 from shield_core.responses import answer
 from shield_core.ruleset import ALLOWED, Decision, Ruleset
 from shield_fastapi.application import Application
@@ -169,6 +170,8 @@ def _on_route(rules: Ruleset, scope: Scope, route: Route | None) -> Decision:
     decision = rules.decide(method, route.template)
     if decision.cause is not None and asked:
         return rules.decide_preflight(asked, route.template)
+    if decision.cause is RouteStatus.ENV_GATED and not route.takes(scope):
+        return ALLOWED  # the gate of a route that is hidden by now; this one answers 405
     return decision
 
 
