@@ -1,0 +1,159 @@
+"""Stores of the published package, `api-shield` 0.8.3, which runs in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shield_core.backends.file import FileBackend
+from shield_core.backends.redis import RedisBackend
+from tests.conftest import eventually, missing_service
+
+PROGRAM = Path(__file__).with_name("api_shield_process.py")
+
+
+@pytest.fixture(scope="session")
+def api_shield_python(request: pytest.FixtureRequest) -> str:
+    """The interpreter of an environment with the package, kept between test runs."""
+    folder = Path(request.config.cache.mkdir("api-shield-0.8.3"))  # type: ignore[union-attr]
+    python, complete = folder / "venv" / "bin" / "python", folder / "complete"
+    if not complete.exists():
+        shutil.rmtree(folder / "venv", ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+        command = [str(python), "-m", "pip", "install", "-q", "api-shield[redis]==0.8.3", "aiofiles"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            missing_service("api-shield 0.8.3", done.stderr[-300:])
+        complete.touch()
+    return str(python)
+
+
+class Published:
+    """A process of the published package."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def __call__(self, operation: str, *args: Any, **fields: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([operation, args, fields]) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the process has ended"
+        return json.loads(answer)
+
+
+@contextmanager
+def published(python: str, kind: str, where: str) -> Iterator[Published]:
+    command = [python, str(PROGRAM), kind, where]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        yield Published(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(params=["file", "redis"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str, Any]:
+    if request.param == "file":
+        path = str(tmp_path / "state.json")
+        return "file", path, FileBackend(path)
+    url = request.getfixturevalue("redis_server").url
+    return "redis", url, RedisBackend(url)
+
+
+def open_paths(engine: Any) -> set[str]:
+    paths = ("/open", "/maintenance", "/disabled", "/health", "/elsewhere")
+    return {path for path in paths if engine.decide("GET", path).allowed}
+
+
+def test_a_store_that_it_wrote_loads(
+    api_shield_python: str, stores: tuple[str, str, Any], start_engine: Any
+) -> None:
+    kind, where, backend = stores
+    with published(api_shield_python, kind, where) as theirs:
+        for name in ("open", "maintenance", "disabled"):
+            theirs("register", f"GET:/{name}", {})
+        theirs("set_maintenance", "GET:/maintenance", reason="database", actor="ann")
+        theirs("disable", "GET:/disabled", reason="gone")
+        theirs("enable_service_maintenance", "billing", reason="moving")
+        theirs("enable_global_maintenance", reason="all", exempt_paths=["/health", "/disabled", "/open"])
+        theirs("disable_global_maintenance")
+        theirs("enable_global_maintenance", reason="again", exempt_paths=["/health", "/disabled", "/open"])
+    engine = start_engine(backend)
+    assert open_paths(engine) == {"/open", "/health"}
+    assert engine.sync.get_global_maintenance().reason == "again"
+    assert engine.sync.get_service_maintenance("billing").reason == "moving"
+    log = engine.sync.get_audit_log(path="GET:/maintenance")
+    assert [(entry.action, entry.actor, entry.reason) for entry in log] == [
+        ("maintenance_on", "ann", "database")
+    ]
+    engine.sync.disable_global_maintenance()
+    engine.sync.enable("GET:/disabled")
+    assert open_paths(engine) == {"/open", "/disabled", "/health", "/elsewhere"}
+
+
+def test_it_reads_what_was_written_since(
+    api_shield_python: str, stores: tuple[str, str, Any], start_engine: Any
+) -> None:
+    kind, where, backend = stores
+    engine = start_engine(backend)
+    engine.sync.register_batch([("GET:/open", {}), ("GET:/disabled", {})])
+    engine.sync.disable("GET:/disabled", "fraud")
+    with published(api_shield_python, kind, where) as theirs:
+        state = theirs("get_state", "GET:/disabled")
+        assert (state["status"], state["reason"]) == ("disabled", "fraud")
+
+
+def test_what_its_running_processes_publish_is_adopted(
+    api_shield_python: str, redis_server: Any, start_engine: Any
+) -> None:
+    ours = [start_engine(RedisBackend(redis_server.url)) for _ in range(3)]
+    with published(api_shield_python, "redis", redis_server.url) as theirs:
+        theirs("register", "GET:/open", {})
+        theirs("register", "GET:/disabled", {})
+        ours[0].sync.register_batch([("GET:/open", {}), ("GET:/disabled", {})])
+        assert all("/disabled" in open_paths(engine) for engine in ours)
+
+        theirs("disable", "GET:/disabled", reason="theirs")
+        for engine in ours:
+            eventually(lambda engine=engine: "/disabled" not in open_paths(engine))
+        theirs("enable_global_maintenance", reason="all", exempt_paths=["/health"])
+        for engine in ours:
+            eventually(lambda engine=engine: open_paths(engine) == {"/health"})
+        theirs("disable_global_maintenance")
+        theirs("enable", "GET:/disabled")
+        for engine in ours:
+            eventually(lambda engine=engine: open_paths(engine) >= {"/disabled", "/elsewhere"})
+
+        assert ours[1].sync.disable("GET:/disabled", "ours").reason == "ours"
+        assert theirs("get_state", "GET:/disabled")["reason"] == "ours"
+        eventually(lambda: "/disabled" not in open_paths(ours[2]))
+
+
+def test_an_adopted_change_is_one_commit_whoever_follows(
+    api_shield_python: str, redis_server: Any, start_engine: Any
+) -> None:
+    ours = [start_engine(RedisBackend(redis_server.url)) for _ in range(4)]
+    ours[0].sync.register("GET:/disabled", {})
+    assert all("/disabled" in open_paths(engine) for engine in ours)
+    for engine in ours:
+        eventually(lambda engine=engine: engine.backend._pubsub is not None)
+    before = ours[0].sync.get_state("GET:/disabled").revision
+    with published(api_shield_python, "redis", redis_server.url) as theirs:
+        theirs("disable", "GET:/disabled", reason="theirs")
+    for engine in ours:
+        eventually(lambda engine=engine: "/disabled" not in open_paths(engine))
+    ours[3].sync.enable("GET:/disabled")
+    eventually(lambda: all("/disabled" in open_paths(engine) for engine in ours))
+    assert ours[0].sync.get_state("GET:/disabled").revision == before + 2
