@@ -27,13 +27,18 @@ Parameters = ParamSpec("Parameters")
 View = TypeVar("View", bound=Callable[..., Any])
 
 
+def signature(**annotations: type) -> inspect.Signature:
+    """Return the signature of a dependency that is an object; older FastAPI reads no names of types there."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind, annotation=one) for name, one in annotations.items()]
+    return inspect.Signature(parameters)
+
+
 class Stamp:
     """A decorator for views that is a dependency for ``Depends`` as well."""
 
     #: What FastAPI sees of it as a dependency: it wants the connection, and no query parameter.
-    __signature__ = inspect.Signature(
-        [inspect.Parameter("target", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)]
-    )
+    __signature__ = signature(target=HTTPConnection)
 
     def __init__(self, decorator: Callable[[Any], Any]) -> None:
         self._decorator = decorator

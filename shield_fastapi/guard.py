@@ -17,6 +17,7 @@ from shield_core.models import RouteStatus
 from shield_core.responses import answer
 from shield_core.ruleset import Decision
 from shield_fastapi.application import Application
+from shield_fastapi.decorators import signature
 from shield_fastapi.routes import Route
 from shield_fastapi.sources import Scope
 
@@ -34,6 +35,8 @@ class Blocked(Exception):
 
 class ShieldGuard:
     """A dependency for a route, a router or a whole application; put it before other stamps."""
+
+    __signature__ = signature(connection=HTTPConnection, response=Response)
 
     def __init__(self, engine: ShieldEngine) -> None:
         self._engine = engine
