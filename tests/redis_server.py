@@ -26,9 +26,8 @@ class RedisServer:
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="shield-redis-"))
         self._configuration = self.directory / "redis.conf"
-        self._configuration.write_text(
-            "\n".join([f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", 'save ""', *options])
-        )
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", *options]
+        self._configuration.write_text("\n".join(lines if sentinel else [*lines, 'save ""']) + "\n")
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
