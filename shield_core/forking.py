@@ -1,10 +1,21 @@
-"""Tell objects that they live in a forked child now, where threads and held locks are gone."""
+"""Forks: keep them away from threads that are inside a library, and tell objects of them in the child.
+
+A child has only the thread that forked. What another thread held then stays held for ever in the
+child: Python's own locks can be made anew, those inside a database library cannot. So a fork
+waits, for a moment, until no thread of ours is in there.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
+
+#: Seconds that a fork waits at most.
+_PATIENCE = 2.0
 
 
 class ForkAware(Protocol):
@@ -13,15 +24,42 @@ class ForkAware(Protocol):
 
 
 _watched: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_calm = threading.Condition()
+_inside = 0
 
 
 def watch(one: ForkAware) -> None:
     _watched.add(one)
 
 
+@contextmanager
+def held_off() -> Iterator[None]:
+    """Let forks wait for the end of the block."""
+    global _inside
+    with _calm:
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _calm:
+            _inside -= 1
+            _calm.notify_all()
+
+
+def _before() -> None:
+    _calm.acquire()
+    _calm.wait_for(lambda: not _inside, _PATIENCE)
+
+
+def _after_in_parent() -> None:
+    _calm.release()
+
+
 def _after_in_child() -> None:
+    global _calm, _inside
+    _calm, _inside = threading.Condition(), 0
     for one in list(_watched):
         one.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_in_child)
+os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -41,6 +41,8 @@ Listener = Callable[[Snapshot, Changes], None]
 #: Seconds between attempts on a store that is down: at most 12 a minute, jittered.
 _FIRST_RETRY = 1.0
 _RETRY = (5.5, 8.0)
+#: Seconds that the first request of a forked process waits for a look at the store.
+_FORKED_PATIENCE = 1.0
 _HEARTBEAT = 30.0
 #: Seconds that stopping gives the thread to finish what it is doing.
 _PATIENCE = 5.0
@@ -144,7 +146,7 @@ class Replica:
     def _first_patience(self) -> float:
         """Seconds to wait for the first look; a forked process has its parent's rules to go on with."""
         inherited = self._rules is not None
-        return min(self._init_timeout, self._refresh_interval) if inherited else self._init_timeout
+        return min(self._init_timeout, _FORKED_PATIENCE) if inherited else self._init_timeout
 
     @property
     def _threads_needed(self) -> bool:

@@ -77,11 +77,13 @@ class ModelsBackend(SyncNativeBackend):
         self._news.wake()
 
     def close_sync(self) -> None:
-        connections[self.alias].close()
+        with forking.held_off():
+            connections[self.alias].close()
         self._news.close()
 
     # -- reading ----------------------------------------------------------------------------
 
+    @forking.held_off()
     def load_sync(self) -> Snapshot:
         position = self._position()
         objects = {row.key: rows.from_row(row) for row in self._rows()}
@@ -93,11 +95,16 @@ class ModelsBackend(SyncNativeBackend):
         if timeout:
             # The replica's thread has no request around it that would do this. A caller without
             # patience is in a request, perhaps in a transaction, and keeps its connection.
-            connections[self.alias].close_if_unusable_or_obsolete()
+            with forking.held_off():
+                connections[self.alias].close_if_unusable_or_obsolete()
+                position = self._position()
+            if position == since:
+                self._news.wait(timeout)
+        with forking.held_off():
+            return self._changes(since)
+
+    def _changes(self, since: Cursor) -> Changes:
         position = self._position()
-        if position == since and timeout:
-            self._news.wait(timeout)
-            position = self._position()
         if position == since:
             return Changes(position)
         if position.epoch != since.epoch or position.revision < since.revision:
@@ -107,6 +114,7 @@ class ModelsBackend(SyncNativeBackend):
         writes += [Write(row.key, None) for row in gone]
         return Changes(position, tuple(writes))
 
+    @forking.held_off()
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         entries = StoredAuditEntry.objects.using(self.alias)
         for name in ("id", "path", "service", "actor", "action", "platform"):
@@ -124,6 +132,7 @@ class ModelsBackend(SyncNativeBackend):
             entries = entries.filter(number__lt=models.Subquery(after))
         return [rows.from_audit_row(row) for row in entries[: query.limit]]
 
+    @forking.held_off()
     def beat_sync(self, instance: Instance) -> None:
         table = StoredInstance.objects.using(self.alias)
         seen_at = rows.to_column(instance.seen_at)
@@ -132,6 +141,7 @@ class ModelsBackend(SyncNativeBackend):
         if new:
             table.filter(seen_at__lt=seen_at - timedelta(seconds=INSTANCE_TTL)).delete()
 
+    @forking.held_off()
     def instances_sync(self) -> list[Instance]:
         return [rows.from_instance_row(row) for row in StoredInstance.objects.using(self.alias)]
 
@@ -149,7 +159,7 @@ class ModelsBackend(SyncNativeBackend):
         patience = time.monotonic() + _LOCKED_PATIENCE
         while True:
             try:
-                with transaction.atomic(using=self.alias):
+                with forking.held_off(), transaction.atomic(using=self.alias):
                     return self._commit(commit)
             except OperationalError as error:
                 # SQLite gives up on a busy file after its own time-out; in a caller's transaction
