@@ -39,7 +39,7 @@ class ShieldMiddleware:
         if self.is_async:
             return self._call_async(request)
         found = project.current()
-        if found.replica.ruleset is None:
+        if found.replica.ruleset is None or not found.serves:
             found.ready()
         response = self.get_response(request)
         blocked = _finish(request, response, found)
@@ -47,7 +47,7 @@ class ShieldMiddleware:
 
     async def _call_async(self, request: HttpRequest) -> Any:
         found = project.current()
-        if found.replica.ruleset is None:
+        if found.replica.ruleset is None or not found.serves:
             await found.ready_async()
         response = await self.get_response(request)
         blocked = _finish(request, response, found)

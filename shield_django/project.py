@@ -56,7 +56,7 @@ _OTHERS = {
 class Project:
     """An engine and the catalog of the routes it decides on."""
 
-    __slots__ = ("_learnt", "catalog", "engine", "for_test", "replica", "responses", "templates")
+    __slots__ = ("_learnt", "catalog", "engine", "for_test", "replica", "responses", "serves", "templates")
 
     def __init__(
         self, engine: ShieldEngine, catalog: Catalog, responses: Mapping[str, Any], *, for_test: bool
@@ -69,6 +69,8 @@ class Project:
         #: Route string, as Django resolves it, to template.
         self.templates = catalog.templates
         self._learnt: set[Any] = set()
+        #: Whether requests may be served: the routes are known, and closed gates are hidden.
+        self.serves = False
 
         engine.declare(catalog.declarations.values())
 
@@ -94,14 +96,15 @@ class Project:
     def ready(self) -> Ruleset:
         """Return the rules of a process that has none in force yet, which may wait for them."""
         self.discover()
-        rules = self.replica.ready()
-        self._hide(rules.snapshot.routes)
-        return rules
+        return self._ready(self.replica.ready())
 
     async def ready_async(self) -> Ruleset:
         self.discover()
-        rules = await self.replica.ready_async()
+        return self._ready(await self.replica.ready_async())
+
+    def _ready(self, rules: Ruleset) -> Ruleset:
         self._hide(rules.snapshot.routes)
+        self.serves = True
         return rules
 
     def follow(self, snapshot: Snapshot, changes: Changes) -> None:

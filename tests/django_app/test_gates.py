@@ -11,7 +11,10 @@ from django.urls import include, path, re_path
 from django.utils.decorators import method_decorator
 from django.views import View
 
+from shield_core.exceptions import RouteNotFoundException
+from shield_django import decide, engine, project
 from shield_django.decorators import env_only
+from shield_django.testing import maintenance_state
 from tests.django_app.callers import Caller, error_of, whole
 from tests.django_app.conftest import HTML, urlconf
 from tests.project import views
@@ -280,10 +283,30 @@ def test_a_project_may_answer_closed_gates_in_its_own_way(
     assert client.get("/gate/").content == b"not here: /gate/"
 
 
-def test_decide_says_gated(client: Caller, urls: Any) -> None:
-    from shield_django import decide
+@pytest.mark.parametrize("url", ["/gate", "/closed", "/gate/", "/closed/"])
+def test_gates_are_hidden_also_where_somebody_asked_for_a_decision_first(
+    client: Caller, urls: Any, operator: Any, url: str
+) -> None:
+    urls(*PATTERNS, path("closed/", views.plain))
+    operator.set_env_only("/closed/", ["dev"])
+    project.reset()
+    engine.decide("GET", "/gate/")
 
-    urls(*PATTERNS)
+    assert_unknown(client, url)
+    assert client.status(url) == 404
+
+
+def test_decide_answers_anywhere(client: Caller, urls: Any) -> None:
+    urls(*PATTERNS, path("shop/", include(([path("<int:pk>/", views.plain, name="item")], "shop"))))
 
     assert decide("/gate/").cause == "env_gated"
     assert decide("/open/").allowed
+    with maintenance_state(reason="all"):
+        for target in ("shop:item", "/shop/7/", "/shop/{pk}/", "GET:/shop/{pk}/"):
+            assert decide(target).reason == "all"
+    trace: list[Any] = []
+    assert decide("shop:item", "POST", trace=trace).allowed
+    assert [step.verdict for step in trace] == ["off", "pass"]
+    for nonsense in ("shop:none", "/nowhere/"):
+        with pytest.raises(RouteNotFoundException):
+            decide(nonsense)
