@@ -1,7 +1,8 @@
 """The framework's route objects, read alike in every supported version.
 
-Since FastAPI 0.137 ``include_router`` keeps routers apart instead of copying their routes into
-the application; ``iter_route_contexts`` then yields each route as it is met there.
+Since FastAPI 0.137 ``include_router`` keeps routers apart instead of copying their routes into the
+application; an included router then yields each route as it is met there, as a context. (The
+public ``iter_route_contexts`` is younger, and hides the objects that FastAPI asks for a match.)
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from starlette.convertors import FloatConvertor, IntegerConvertor, StringConvert
 from starlette.routing import Host, Match, Mount
 
 Scope = MutableMapping[str, Any]
-
-_iter_contexts = getattr(fastapi_routing, "iter_route_contexts", None)
 
 #: Classes whose ``matches`` is the path's regular expression, the scope's type and the method.
 _BY_EXPRESSION = {
@@ -102,17 +101,14 @@ class Source:
 
 def sources(routes: Iterable[Any]) -> Iterator[Source]:
     """Yield the routes in the order in which the framework asks them."""
-    if _iter_contexts is None:
-        for route in routes:
+    for route in routes:
+        included = getattr(route, "effective_route_contexts", None)
+        if included is None:
             yield Source(route, route, (route,))
-        return
-    for found in _iter_contexts(list(routes)):
-        context = getattr(found, "_route_context", None)
-        if context is None:
-            yield Source(found.route, found.route, (found.route,))
-        else:
+            continue
+        for context in included():
             seen = context.starlette_route or context
-            yield Source(found.original_route, seen, (context, seen), context)
+            yield Source(context.original_route, seen, (context, seen), context)
 
 
 def route_lists(routes: Sequence[Any]) -> Iterator[Sequence[Any]]:
