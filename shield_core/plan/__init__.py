@@ -1,0 +1,50 @@
+"""Plan mutations: pure functions from a snapshot and a command to a commit.
+
+Key resolution, protection, validation, previous and new status live here and nowhere else. A
+command's ``plan`` does no I/O and may be repeated on a newer snapshot after a conflict.
+"""
+
+from shield_core.plan.bookkeeping import CrossBoundary, Register, crossed_boundary
+from shield_core.plan.commands import Authorship, Command
+from shield_core.plan.resolution import resolve
+from shield_core.plan.routes import (
+    CancelSchedule,
+    ClearOverride,
+    Disable,
+    Enable,
+    RouteCommand,
+    Schedule,
+    SetEnvironments,
+    SetMaintenance,
+    SetRoute,
+)
+from shield_core.plan.scopes import (
+    DisableScopeMaintenance,
+    EnableScopeMaintenance,
+    ScopeCommand,
+    SetExemptPaths,
+    SetScopeMaintenance,
+)
+
+__all__ = [
+    "Authorship",
+    "CancelSchedule",
+    "ClearOverride",
+    "Command",
+    "CrossBoundary",
+    "Disable",
+    "DisableScopeMaintenance",
+    "Enable",
+    "EnableScopeMaintenance",
+    "Register",
+    "RouteCommand",
+    "Schedule",
+    "ScopeCommand",
+    "SetEnvironments",
+    "SetExemptPaths",
+    "SetMaintenance",
+    "SetRoute",
+    "SetScopeMaintenance",
+    "crossed_boundary",
+    "resolve",
+]

@@ -1,0 +1,106 @@
+"""What every mutation has: who, why, when, and the audit entry that tells it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from shield_core.exceptions import (
+    ConflictError,
+)
+from shield_core.keys import RouteKey, Scope
+from shield_core.models import (
+    AuditEntry,
+    Baseline,
+    MaintenanceWindow,
+    RouteState,
+    StoredObject,
+)
+from shield_core.snapshot import Commit, Snapshot, Write
+
+
+class Authorship(TypedDict, total=False):
+    """Who changes something, and from where. ``expected_revision`` refuses a stale change."""
+
+    actor: str
+    platform: str
+    note: str
+    request_id: str
+    client_ip: str
+    expected_revision: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(ABC):
+    """One mutation. ``now`` is fixed when the command is made, so that planning stays pure."""
+
+    by: Authorship = field(default_factory=Authorship)
+    reason: str = ""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @abstractmethod
+    def plan(self, snapshot: Snapshot) -> Commit:
+        """Return what to write. Raises a ShieldException when the command is refused."""
+
+    def _commit(
+        self,
+        store_key: str,
+        before: StoredObject | None,
+        after: StoredObject | None,
+        *,
+        action: str,
+        previous: str,
+        new: str,
+    ) -> Commit:
+        """Write one object, with the audit entry that tells it."""
+        scope = Scope.of(store_key)
+        revision = before.revision if before else 0
+        expected = self.by.get("expected_revision")
+        if expected is not None and expected != revision:
+            raise ConflictError(scope.label, expected, revision)
+        service = RouteKey.parse(store_key).service if scope.kind == "route" else scope.name or None
+        entry = AuditEntry(
+            timestamp=self.now,
+            path=store_key,
+            service=service,
+            action=action,
+            actor=self.by.get("actor", "system"),
+            platform=self.by.get("platform", "system"),
+            reason=self.reason,
+            note=self.by.get("note", ""),
+            request_id=self.by.get("request_id", ""),
+            client_ip=self.by.get("client_ip", ""),
+            previous_status=previous,
+            new_status=new,
+            details=_difference(before, after),
+        )
+        return Commit((Write(store_key, after),), (entry,), {store_key: revision}, store_key)
+
+    @property
+    def _stamp(self) -> dict[str, Any]:
+        return {"updated_at": self.now, "updated_by": self.by.get("actor", "system")}
+
+    def _settled(self, state: RouteState, code: Baseline) -> RouteState:
+        """Return to the code where the override no longer says anything else."""
+        says = (state.status, state.allowed_envs, state.read_only, self._unless_over(state.window))
+        code_says = (code.status, code.allowed_envs, code.read_only, self._unless_over(code.window))
+        return self._as_code(state, code) if says == code_says else state
+
+    def _as_code(self, state: RouteState, code: Baseline) -> RouteState:
+        return state.replace(origin="code", baseline=None, note="", **self._stamp, **dict(code))
+
+    def _unless_over(self, window: MaintenanceWindow | None) -> MaintenanceWindow | None:
+        return window if window is not None and window.end > self.now else None
+
+
+def _difference(before: StoredObject | None, after: StoredObject | None) -> dict[str, Any]:
+    old = before.model_dump(mode="json") if before else {}
+    new = after.model_dump(mode="json") if after else {}
+    ignored = {"revision", "updated_at", "updated_by", "path", "service", "baseline"}
+    changed = [name for name in {**old, **new} if name not in ignored and old.get(name) != new.get(name)]
+    return {
+        "before": {name: old.get(name) for name in changed},
+        "after": {name: new.get(name) for name in changed},
+    }

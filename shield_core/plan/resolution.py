@@ -1,0 +1,50 @@
+"""Which route a person means."""
+
+from __future__ import annotations
+
+import difflib
+
+from shield_core.exceptions import (
+    AmbiguousRouteError,
+    RouteNotFoundException,
+)
+from shield_core.keys import RouteKey, is_route_key
+from shield_core.snapshot import Snapshot
+
+
+def resolve(snapshot: Snapshot, target: str, service: str | None = None) -> str:
+    """Return the store key that ``target`` (a key or a bare path) stands for.
+
+    An exact key wins; then the one key that the bare path may stand for, in ``service``, else in
+    any. A method key under a registered bare path is a key too. Raises RouteNotFoundException
+    with the closest keys, or AmbiguousRouteError with the candidates.
+    """
+    if not is_route_key(target):
+        raise RouteNotFoundException(target)
+    key = RouteKey.parse(target, service=service)
+    for path in (key.path, _other_slash(key.path)):
+        exact = key._replace(path=path)
+        if snapshot.route(str(exact)) is not None:
+            return str(exact)
+        found = [
+            candidate
+            for candidate in snapshot.keys_by_path.get(path, ())
+            if _may_mean(key, RouteKey.parse(candidate))
+        ]
+        found = [one for one in found if RouteKey.parse(one).method == key.method] or found
+        if len(found) > 1:
+            raise AmbiguousRouteError(target, sorted(found))
+        if found:
+            method = key.method if key.method else RouteKey.parse(found[0]).method
+            return str(RouteKey.parse(found[0])._replace(method=method))
+    raise RouteNotFoundException(target, difflib.get_close_matches(target, snapshot.routes, n=3))
+
+
+def _may_mean(asked: RouteKey, candidate: RouteKey) -> bool:
+    if asked.service is not None and candidate.service != asked.service:
+        return False
+    return asked.method is None or candidate.method in (None, asked.method)
+
+
+def _other_slash(path: str) -> str:
+    return path[:-1] if path.endswith("/") and path != "/" else path + "/"
