@@ -14,7 +14,8 @@ from shield_django import engine, project
 from shield_django.asgi import ShieldASGIMiddleware, get_asgi_application
 from tests.project.sockets import application, router
 
-pytest.importorskip("channels")
+# Channels closes database connections that are too old around each of its consumers' messages.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def connect(path: str, *, denial: bool = False, app: Any = application, **scope: Any) -> dict[str, Any]:
