@@ -416,7 +416,7 @@ class Replica:
             return not recovery.is_back(before, after)
         # Where somebody lifted the last override revisions go on; an emptied store counts from the start.
         emptied = before.has_operator_content and not after.has_operator_content
-        return emptied and after.revision < before.revision
+        return emptied and (after.revision < before.revision or after.is_another_store(before))
 
     def _keep_rules(self, kept: Snapshot, found: Snapshot) -> None:
         """Keep the rules of before, under what operators set in the emptied store."""

@@ -21,6 +21,15 @@ class Cursor(NamedTuple):
         return f"{self.epoch}:{self.revision}"
 
 
+def branch(epoch: str, name: str) -> str:
+    """Return the epoch of a store whose history an edit by hand has broken; ``epoch`` "" is none."""
+    store = epoch.partition(_BRANCH)[0]
+    return f"{store}{_BRANCH}{name}" if store else name
+
+
+_BRANCH = "~"
+
+
 class Write(NamedTuple):
     """One object to put under ``key``, or with ``value`` None to delete."""
 
@@ -71,6 +80,11 @@ class Snapshot:
     @property
     def cursor(self) -> Cursor:
         return Cursor(self.epoch, self.revision)
+
+    def is_another_store(self, before: Snapshot) -> bool:
+        """Whether this is not the store that ``before`` was read from; one without an epoch may be any."""
+        store, earlier = (one.epoch.partition(_BRANCH)[0] for one in (self, before))
+        return bool(earlier) and store != earlier
 
     @cached_property
     def routes(self) -> Mapping[str, RouteState]:

@@ -86,10 +86,13 @@ class ModelsBackend(SyncNativeBackend):
     @forking.held_off()
     def load_sync(self) -> Snapshot:
         position = self._position()
-        objects = {row.key: rows.from_row(row) for row in self._rows()}
-        # What was committed while the rows were read is here in part; the feed, which goes on
-        # from the position before them, brings the rest.
-        return Snapshot(position.epoch, position.revision, objects)
+        while True:
+            objects = {row.key: rows.from_row(row) for row in self._rows()}
+            # What was committed while the rows were read is here in part; the feed, which goes on from
+            # the position before them, brings the rest. But what is emptied meanwhile is another store.
+            before, position = position, self._position()
+            if before.epoch == position.epoch:
+                return Snapshot(before.epoch, before.revision, objects)
 
     def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes:
         if timeout:

@@ -152,7 +152,7 @@ class ShieldBackend(ABC):
     async def _look(self) -> Snapshot:
         """Read all states; what differs from the last time gets a new revision.
 
-        A store that held something and holds nothing now is another one, with an epoch of its own.
+        A store that holds nothing any more of what it held is another one, with an epoch of its own.
         """
         seen = self._seen.snapshot
         mark = await self.revision()
@@ -162,8 +162,10 @@ class ShieldBackend(ABC):
         objects = {state.path: decoded(state) for state in states}
         if objects != seen.objects:
             newest = max((found.revision for found in objects.values()), default=0)
-            revision = max(newest, seen.revision + 1)
-            self._seen.snapshot = Snapshot(seen.epoch, revision, objects) if objects else _empty()
+            if seen.objects and objects.keys().isdisjoint(seen.objects):
+                self._seen.snapshot = Snapshot(_empty().epoch, newest, objects)
+            else:
+                self._seen.snapshot = Snapshot(seen.epoch, max(newest, seen.revision + 1), objects)
         self._seen.mark = mark
         return self._seen.snapshot
 

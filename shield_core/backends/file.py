@@ -16,6 +16,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from shield_core.backends.base import SyncNativeBackend, check_expectations, sta
 from shield_core.backends.statefile import Document
 from shield_core.exceptions import BackendError
 from shield_core.models import AuditEntry, Instance
-from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
+from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, branch
 
 logger = logging.getLogger("shield.file")
 
@@ -128,9 +129,9 @@ class FileBackend(SyncNativeBackend):
             document = self._read()
             before = document.snapshot
             check_expectations(commit, before.revision_of)
-            if not document.ours:
+            if document.edited or not before.epoch:
                 # Nobody who followed the file knows what was edited by hand: they load it again.
-                before = Snapshot(uuid4().hex[:12], before.revision, before.objects, before.deleted)
+                before = replace(before, epoch=branch(before.epoch, uuid4().hex[:12]))
             changes = stamped(commit, Cursor(before.epoch, before.revision + 1), document.audit_head)
             audit = (*document.audit, *map(statefile.line, changes.audit))
             kept = audit if self._audit_limit is None else audit[max(0, len(audit) - self._audit_limit) :]

@@ -102,12 +102,14 @@ class RedisBackend(SyncNativeBackend):
 
     def load_sync(self) -> Snapshot:
         with self._errors():
-            # What is committed while the objects are read is here in part; the feed, which goes on from
-            # the head before them, brings the rest.
-            cursor, _ = values.parse_head(self._head())
-            objects = self._objects()
-            deleted = self._numbers("deleted")
-            return Snapshot(cursor.epoch, cursor.revision, objects, deleted)
+            for _ in range(_ATTEMPTS):
+                # What is committed while the objects are read is here in part; the feed, which goes on
+                # from the head before them, brings the rest. But what is emptied meanwhile is another store.
+                cursor, _ = values.parse_head(self._head())
+                snapshot = Snapshot(*cursor, self._objects(), self._numbers("deleted"))
+                if values.parse_head(self._head())[0].epoch == cursor.epoch:
+                    return snapshot
+        raise BackendError(f"Redis was emptied {_ATTEMPTS} times in a row while it was read.")
 
     def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes:
         with self._errors():

@@ -17,11 +17,9 @@ from typing import Any
 from shield_core.backends.base import decoded
 from shield_core.keys import RouteKey, is_route_key
 from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
-from shield_core.snapshot import Snapshot
+from shield_core.snapshot import Snapshot, branch
 
 _OURS = frozenset({"states", "configs", "audit", "audit_head", "deleted", "epoch", "revision", "digest"})
-#: The epoch of a document whose content nobody of us wrote: the content itself names it.
-_EDITED = "edited-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,8 @@ class Document:
     #: The hash of the newest entry, also when that entry itself has been dropped.
     audit_head: str = ""
     others: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def ours(self) -> bool:
-        """Whether Shield wrote the states as they are."""
-        return bool(self.snapshot.epoch) and not self.snapshot.epoch.startswith(_EDITED)
+    #: Whether somebody else than Shield wrote the states as they are.
+    edited: bool = False
 
 
 def dump(document: Document) -> str:
@@ -68,15 +63,17 @@ def parse(text: str) -> Document:
     objects: dict[str, StoredObject] = {key: _state(key, found) for key, found in states.items()}
     objects |= {key: GlobalMaintenanceConfig.model_validate(found) for key, found in configs.items()}
     digest = _digest(states, configs)
-    epoch = data.get("epoch") or ""
-    if not epoch or data.get("digest") != digest:
-        epoch = f"{_EDITED}{digest[:12]}"
+    epoch = str(data.get("epoch") or "")
+    edited = not epoch or data.get("digest") != digest
+    if edited:
+        epoch = branch(epoch, digest[:12])
     # Whoever takes the number away by hand must not make what follows look older than what is here.
     revisions = [int(data.get("revision") or 0), *(one.revision for one in objects.values())]
     snapshot = Snapshot(epoch, max([*revisions, *deleted.values()]), objects, deleted)
     audit = tuple(dict(entry) for entry in data.get("audit") or ())
     head = data.get("audit_head") or (audit[-1].get("hash", "") if audit else "")
-    return Document(snapshot, audit, head, {key: value for key, value in data.items() if key not in _OURS})
+    others = {key: value for key, value in data.items() if key not in _OURS}
+    return Document(snapshot, audit, head, others, edited)
 
 
 def _object(data: dict[str, Any], name: str) -> dict[str, Any]:
