@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _redis(url: str | None) -> ShieldBackend:
     if url is None:
         raise InvalidInputError("The redis backend needs SHIELD_REDIS_URL, such as redis://localhost:6379/0.")
     if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-        raise InvalidInputError(f"SHIELD_REDIS_URL is {url!r}: write redis://host:port/database.")
+        raise InvalidInputError(f"SHIELD_REDIS_URL is {_shown(url)}: write redis://host:port/database.")
     try:
         from shield_core.backends.redis import RedisBackend
     except ImportError as error:
@@ -142,7 +143,12 @@ def _redis(url: str | None) -> ShieldBackend:
     try:
         return RedisBackend(url)
     except ValueError as error:
-        raise InvalidInputError(f"SHIELD_REDIS_URL is {url!r}: {error}.") from error
+        raise InvalidInputError(f"SHIELD_REDIS_URL is {_shown(url)}: {error}.") from error
+
+
+def _shown(url: str) -> str:
+    """Return a URL for a message, without the password."""
+    return repr(re.sub(r"(?<=:)[^/:@]*(?=@)", "…", url))
 
 
 def _custom(path: str | None) -> ShieldBackend:
@@ -154,8 +160,8 @@ def _custom(path: str | None) -> ShieldBackend:
     module, _, name = path.partition(":")
     try:
         made = awaited(getattr(importlib.import_module(module), name)())
-    except (ImportError, AttributeError) as error:
-        raise InvalidInputError(f"SHIELD_CUSTOM_PATH is {path!r}: {error}.") from error
+    except Exception as error:  # whatever a factory raises, the message says whose it is
+        raise InvalidInputError(f"SHIELD_CUSTOM_PATH is {path!r}: {type(error).__name__}: {error}") from error
     if not isinstance(made, ShieldBackend):
         raise InvalidInputError(f"SHIELD_CUSTOM_PATH {path!r} makes {made!r}, which is no ShieldBackend.")
     return made
