@@ -14,10 +14,10 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -110,6 +110,7 @@ class Replica:
         self._boundaries: set[str] = set()
         self._while_loading: list[Changes] | None = None
         self._next_write = 0.0
+        self._bypasses = 0
         #: The rules in force; None while there is a reason to go through ``ready``.
         self.ruleset: Ruleset | None = None
         forking.watch(self)
@@ -155,9 +156,27 @@ class Replica:
     def _settle(self) -> Ruleset:
         with self._lock:
             self._waited = True
-            rules = self._rules if self._rules is not None else self._without_store()
-            self.ruleset = rules
-            return rules
+            return self._enforce(self._rules if self._rules is not None else self._without_store())
+
+    def _enforce(self, rules: Ruleset) -> Ruleset:
+        """Put ``rules`` in force, or while Shield is bypassed none."""
+        self.ruleset = rules.emptied() if self._bypasses else rules
+        return self.ruleset
+
+    @contextmanager
+    def bypass(self) -> Iterator[None]:
+        """Let everything pass in this process; changes of the store are followed meanwhile."""
+        self._change_bypasses(1)
+        try:
+            yield
+        finally:
+            self._change_bypasses(-1)
+
+    def _change_bypasses(self, change: int) -> None:
+        with self._lock:
+            self._bypasses += change
+            # The next request puts rules in force again, without waiting once they are loaded.
+            self.ruleset = None
 
     def _without_store(self) -> Ruleset:
         """The rules of a process that has never seen its store: never simply open."""
@@ -194,7 +213,7 @@ class Replica:
             if self._rules is not None:
                 self._rules = self._rules.declare(new)
             if self.ruleset is not None:
-                self.ruleset = self._rules or self.ruleset.declare(new)
+                self._enforce(self._rules or self.ruleset.declare(new))
 
     @property
     def unregistered(self) -> list[Declaration]:
@@ -404,7 +423,7 @@ class Replica:
             self._boundaries = {key for key, found in snapshot.objects.items() if found.window}
             self._rules = self._compile(snapshot)
             if self.ruleset is not None or self._waited:
-                self.ruleset = self._rules
+                self._enforce(self._rules)
         if before is not None:
             self._tell(Changes(snapshot.cursor, reset=True))
 
@@ -431,7 +450,7 @@ class Replica:
         self._lost = found
         self._rules = self._compile(recovery.overlay(kept, found))
         if self.ruleset is not None:
-            self.ruleset = self._rules
+            self._enforce(self._rules)
 
     def _apply(self, changes: Changes, *, advance: bool) -> None:
         assert self._snapshot is not None
@@ -444,7 +463,7 @@ class Replica:
         rules = self._rules or self._compile(self._snapshot)
         self._rules = rules.evolve(self._snapshot, keys)
         if self.ruleset is not None:
-            self.ruleset = self._rules
+            self._enforce(self._rules)
 
     def _compile(self, snapshot: Snapshot) -> Ruleset:
         return Ruleset.compile(snapshot, self._declared, service=self._service, env=self._env)

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from shield_core.engine import ShieldEngine
-from shield_core.keys import ExemptEntry, RouteKey, without_slash
+from shield_core.keys import WEBSOCKET, ExemptEntry, RouteKey, without_slash
 from shield_core.ruleset import Ruleset
 from shield_fastapi import stamps
 from shield_fastapi.openapi import follow_rules
@@ -46,6 +46,26 @@ class Application:
             found = self.table.find(scope, hidden)
         return found
 
+    def hide_gates(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> bool:
+        """Add to ``hidden`` the closed gates that ``scope`` meets; return whether there are any.
+
+        Once the route that takes the method is closed, those that do not take it are hidden too:
+        their 405 is not what an unknown URL answers.
+        """
+        method = scope.get("method", WEBSOCKET)
+        if method == "HEAD" and (first := self.find(scope, hidden)) and not first.takes(scope):
+            return self.hide_gates({**scope, "method": "GET"}, rules, hidden)
+        before, closed = len(hidden), False
+        while (found := self.find(scope, hidden)) is not None:
+            if found.takes(scope):
+                if not rules.hides(found.template, (method,)):
+                    break
+                closed = True
+            elif not (closed or rules.hides(found.template, found.verbs)):
+                break
+            hidden.append(found)
+        return len(hidden) > before
+
     def hide_twins(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> None:
         """Add to ``hidden`` the closed gates to which the framework would redirect an unknown path."""
         if self._root_path:
@@ -55,12 +75,9 @@ class Application:
             return
         whole: str = scope["path"]
         twin_scope = {**scope, "path": whole.rstrip("/") if path.endswith("/") else whole + "/"}
-        innermost: Route | None = None
-        while (twin := self.table.find(twin_scope, hidden)) is not None:
-            if not rules.hides(twin.template, twin.verbs):
-                return
-            hidden.append(twin)
-            innermost = twin.mount
+        if not self.hide_gates(twin_scope, rules, hidden) or self.table.find(twin_scope, hidden) is not None:
+            return
+        innermost = hidden[-1].mount
         if innermost is not None and self.table.mount_of(scope) is not innermost:
             # Nothing but closed gates is left at the mount's own root: no redirect leads there.
             hidden.append(innermost)

@@ -88,21 +88,15 @@ class ShieldMiddleware:
         self, application: Application, rules: Ruleset, scope: Scope, found: Route | None
     ) -> tuple[Route | None, Decision]:
         """Decide with closed gates out of sight, of the framework too."""
-        hidden: list[Route] = []
-        while found is not None and self._is_hidden(rules, scope, found):
-            hidden.append(found)
-            found = application.find(scope, hidden)
-        if found is None and scope["type"] == "http" and "env_gated" not in self._responses:
-            application.hide_twins(scope, rules, hidden)
-        if hidden:
-            hide(scope, hidden)
+        if "env_gated" not in self._responses:
+            hidden: list[Route] = []
+            if found is not None and application.hide_gates(scope, rules, hidden):
+                found = application.find(scope, hidden)
+            if found is None and scope["type"] == "http":
+                application.hide_twins(scope, rules, hidden)
+            if hidden:
+                hide(scope, hidden)
         return found, _on_route(rules, scope, found)
-
-    def _is_hidden(self, rules: Ruleset, scope: Scope, route: Route) -> bool:
-        if "env_gated" in self._responses:
-            return False
-        method = scope.get("method", WEBSOCKET)
-        return rules.hides(route.template, (method,) if route.takes(scope) else route.verbs)
 
     async def _block(self, scope: Scope, receive: Receive, send: Send, decision: Decision) -> None:
         method, path = scope.get("method", WEBSOCKET), scope["path"]

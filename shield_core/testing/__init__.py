@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shield_core.testing.states import bypass, maintenance_state, route_state
+
 if TYPE_CHECKING:
     from shield_core.testing.contract import BackendContract as BackendContract
 
-__all__ = ["BackendContract"]
+__all__ = ["BackendContract", "bypass", "maintenance_state", "route_state"]
 
 
 def __getattr__(name: str) -> Any:

@@ -169,12 +169,16 @@ async def test_an_operator_lifts_a_gate_at_run_time(app: FastAPI, shielded: Any,
 async def test_a_gate_of_one_method_closes_that_method_only(app: FastAPI, shielded: Any) -> None:
     app.get("/x/")(gated())
     app.post("/x/")(ok)
+    app.post("/first/")(ok)
+    app.get("/first/")(gated())
     caller = shielded(app)
 
-    assert await caller.status("/x/", "POST") == 200
-    answer = await caller.get("/x/")
-    assert (answer.status, answer.headers["allow"]) == (405, "POST")  # what the open route answers
-    assert await caller.status("/x", "GET") == 307  # to the open route
+    for path in ("/x/", "/first/"):
+        assert await caller.status(path, "POST") == 200
+        assert await caller.status(path[:-1], "POST") == 307
+        for url in (path, path[:-1]):
+            assert await same(caller, url, "/nope/"[: len(url)])
+            assert await same(caller, url, "/nope/"[: len(url)], "HEAD")
 
 
 async def test_a_closed_websocket_beside_it_does_not_open_it(app: FastAPI, shielded: Any) -> None:
