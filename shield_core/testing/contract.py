@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,18 +11,27 @@ from typing import Any
 
 import pytest
 
-from shield_core.audit import AuditQuery, first_break
-from shield_core.backends.base import ShieldBackend, SyncNativeBackend
+from shield_core.audit import first_break
 from shield_core.backends.sync import awaited
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import ConflictError, MaintenanceException
 from shield_core.keys import EVERYTHING, Scope
 from shield_core.models import AuditEntry, GlobalMaintenanceConfig, MaintenanceWindow, RouteState
-from shield_core.ports import HomeLoop, PlainPort, drive
-from shield_core.snapshot import Commit, Cursor, Snapshot, Write
-from shield_core.testing.processes import ROUTES, Told, write_overlapping, write_until_killed
-
-_SPAWN = multiprocessing.get_context("spawn")
+from shield_core.ports import HomeLoop, PlainPort
+from shield_core.snapshot import Commit, Cursor, Write
+from shield_core.testing.inspection import (
+    SPAWN,
+    Store,
+    assert_nothing_is_lost,
+    begun_until_killed,
+    blocked,
+    close,
+    comparable,
+    needs,
+    plain,
+    six_methods,
+)
+from shield_core.testing.processes import ROUTES, write_overlapping
 
 
 def put(path: str, **fields: Any) -> Write:
@@ -67,7 +75,7 @@ class BackendContract:
         yield make
         for engine in made:
             engine.sync.stop()
-            _close(engine.backend)
+            close(engine.backend)
 
     @pytest.fixture
     def store(self, make_backend: Callable[[], Any]) -> Iterator[Store]:
@@ -75,12 +83,12 @@ class BackendContract:
         home = HomeLoop(backend)
         yield Store(PlainPort(backend, home))
         home.leave_sync()
-        _close(backend)
+        close(backend)
 
     # -- six methods ------------------------------------------------------------------------
 
     def test_the_six_methods_keep_states_and_entries(self, make_backend: Callable[[], Any]) -> None:
-        asyncio.run(_six_methods(awaited(make_backend())))
+        asyncio.run(six_methods(awaited(make_backend())))
 
     @pytest.mark.parametrize(
         "fields",
@@ -103,7 +111,7 @@ class BackendContract:
     def test_a_state_comes_back_as_it_was_stored(self, store: Store, fields: dict[str, Any]) -> None:
         wanted = put("orders:GET:/x/{id}", **fields)
         store.commit(Commit((wanted,)))
-        assert _plain(store.load()) == {wanted.key: _comparable(wanted.value)}
+        assert plain(store.load()) == {wanted.key: comparable(wanted.value)}
 
     # -- commits and the feed -----------------------------------------------------------------
 
@@ -149,7 +157,7 @@ class BackendContract:
             store.commit(Commit(batch))
             changes = store.watch(followed.cursor)
             followed = store.load() if changes.reset else followed.apply(changes, advance=True)
-        assert (followed.cursor, _plain(followed)) == (store.load().cursor, _plain(store.load()))
+        assert (followed.cursor, plain(followed)) == (store.load().cursor, plain(store.load()))
 
     def test_without_a_change_the_feed_says_nothing(self, store: Store) -> None:
         store.commit(Commit((put("/x"),)))
@@ -182,11 +190,11 @@ class BackendContract:
         engine = make_engine()
         sync = engine.sync
         sync.register_batch([("GET:/x", {}), ("GET:/y", {}), ("GET:/z", {"status": "maintenance"})])
-        assert _blocked(engine) == {"/z"}
+        assert blocked(engine) == {"/z"}
         sync.disable("GET:/x", "fraud", actor="ann")
         sync.set_maintenance("GET:/y", "moving")
         sync.enable("GET:/z")
-        assert _blocked(engine) == {"/x", "/y"}
+        assert blocked(engine) == {"/x", "/y"}
         sync.clear_override("GET:/z")
         sync.set_env_only("GET:/x", ["staging"])
         sync.enable_global_maintenance("all", exempt_paths=["/x"])
@@ -250,7 +258,7 @@ class BackendContract:
 
     def test_another_process_follows(self, make_engine: Callable[..., ShieldEngine]) -> None:
         one, other = make_engine(), make_engine()
-        _needs(one, "shared_across_processes")
+        needs(one, "shared_across_processes")
         one.sync.register("GET:/x", {})
         assert other.decide("GET", "/x").allowed
         one.sync.disable("GET:/x")
@@ -261,7 +269,7 @@ class BackendContract:
 
     def test_what_was_stored_outlives_the_process(self, make_engine: Callable[..., ShieldEngine]) -> None:
         one = make_engine()
-        _needs(one, "durable")
+        needs(one, "durable")
         one.sync.register("GET:/x", {})
         one.sync.disable("GET:/x")
         one.sync.stop()
@@ -273,7 +281,7 @@ class BackendContract:
         self, make_engine: Callable[..., ShieldEngine]
     ) -> None:
         one, other = make_engine(release="1"), make_engine(release="2", service="billing")
-        _needs(one, "shared_across_processes")
+        needs(one, "shared_across_processes")
         one.sync.start()
         other.sync.start()
         one.sync.register("GET:/x", {})
@@ -287,14 +295,14 @@ class BackendContract:
         self, make_backend: Callable[[], Any], make_engine: Callable[..., ShieldEngine]
     ) -> None:
         engine = make_engine()
-        _needs(engine, "atomic", "shared_across_processes")
+        needs(engine, "atomic", "shared_across_processes")
         engine.sync.register_batch([(path, {}) for path in ROUTES])
-        with _SPAWN.Pool(self.processes) as pool:
+        with SPAWN.Pool(self.processes) as pool:
             work = partial(write_overlapping, make_backend, self.mutations)
             told = pool.map(work, range(self.processes), chunksize=1)
             pool.close()
             pool.join()
-        _nothing_is_lost(engine, told)
+        assert_nothing_is_lost(engine, told)
         assert sum(len(one.acknowledged) + one.conflicts for one in told) == self.processes * self.mutations
 
     @pytest.mark.heavy
@@ -302,10 +310,10 @@ class BackendContract:
         self, make_backend: Callable[[], Any], make_engine: Callable[..., ShieldEngine]
     ) -> None:
         engine = make_engine()
-        _needs(engine, "atomic", "shared_across_processes", "durable")
+        needs(engine, "atomic", "shared_across_processes", "durable")
         engine.sync.register(ROUTES[0], {})
         for number in range(self.kills):
-            begun = _begun_until_killed(make_backend, after=3 + number)
+            begun = begun_until_killed(make_backend, after=3 + number)
             log = [entry.reason for entry in engine.sync.get_audit_log(limit=None)]
             newest = log[: len(begun)] if begun[-1] in log else log[: len(begun) - 1]
             # The last one was begun, but perhaps not done, when the process was killed.
@@ -318,97 +326,3 @@ class BackendContract:
         while not condition():
             assert time.monotonic() < deadline, f"not within {self.patience} s"
             time.sleep(0.01)
-
-
-class Store:
-    """A backend from synchronous code, whatever it is by nature."""
-
-    def __init__(self, port: PlainPort) -> None:
-        self._port = port
-
-    def load(self) -> Snapshot:
-        return drive(self._port.load())
-
-    def commit(self, commit: Commit) -> Any:
-        return drive(self._port.commit(commit, lambda changes: None))
-
-    def watch(self, since: Cursor) -> Any:
-        return drive(self._port.watch(since))
-
-    def audit(self, **query: Any) -> list[AuditEntry]:
-        return drive(self._port.read_audit(AuditQuery(**query)))
-
-
-async def _six_methods(backend: ShieldBackend) -> None:
-    await backend.startup()
-    try:
-        await backend.set_state("/x", RouteState(path="/x", reason="first"))
-        await backend.set_state("/x", RouteState(path="/x", status="disabled", reason="second"))
-        await backend.set_state("GET:/y", RouteState(path="GET:/y"))
-        assert (await backend.get_state("/x")).reason == "second"
-        assert {state.path for state in await backend.list_states()} == {"/x", "GET:/y"}
-        await backend.delete_state("/x")
-        await backend.delete_state("/x")
-        with pytest.raises(KeyError):
-            await backend.get_state("/x")
-        for number in range(3):
-            await backend.write_audit(AuditEntry(action="enable", path="/x", reason=str(number)))
-        await backend.write_audit(AuditEntry(action="enable", path="/y", reason="other"))
-        assert [entry.reason for entry in await backend.get_audit_log("/x", 2)] == ["2", "1"]
-        assert [entry.reason for entry in await backend.get_audit_log()] == ["other", "2", "1", "0"]
-    finally:
-        if isinstance(backend, SyncNativeBackend):
-            await backend.hop(backend.close_sync)
-        await backend.shutdown()
-
-
-def _begun_until_killed(make_backend: Callable[[], Any], after: int) -> list[str]:
-    """Kill a writing process in the midst of a commit; return the reasons of those it began."""
-    ours, theirs = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=write_until_killed, args=(make_backend, ROUTES[0], theirs))
-    process.start()
-    theirs.close()
-    begun = [ours.recv() for _ in range(after)]
-    process.kill()
-    process.join()
-    while ours.poll():
-        try:
-            begun.append(ours.recv())
-        except EOFError:
-            break
-    ours.close()
-    process.close()
-    return begun
-
-
-def _nothing_is_lost(engine: ShieldEngine, told: list[Told]) -> None:
-    log = engine.sync.get_audit_log(limit=None)
-    assert sorted(entry.reason for entry in log) == sorted(r for one in told for r in one.acknowledged)
-    assert first_break(reversed(log)) is None
-    assert [entry.revision for entry in log] == sorted((entry.revision for entry in log), reverse=True)
-    newest = {entry.path: entry.reason for entry in reversed(log)}
-    assert {path: engine.sync.get_state(path).reason for path in newest} == newest
-
-
-def _needs(engine: ShieldEngine, *flags: str) -> None:
-    for flag in flags:
-        if not getattr(engine.backend, flag):
-            pytest.skip(f"{type(engine.backend).__name__} is not {flag}")
-
-
-def _close(backend: ShieldBackend) -> None:
-    if isinstance(backend, SyncNativeBackend):
-        backend.close_sync()
-
-
-def _blocked(engine: ShieldEngine) -> set[str]:
-    return {path for path in ("/x", "/y", "/z") if not engine.decide("GET", path).allowed}
-
-
-def _plain(snapshot: Snapshot) -> dict[str, Any]:
-    return {key: _comparable(value) for key, value in snapshot.objects.items()}
-
-
-def _comparable(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = value.model_dump(exclude={"revision"}, exclude_defaults=True)
-    return found
