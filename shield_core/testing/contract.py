@@ -26,6 +26,7 @@ from shield_core.testing.inspection import (
     begun_until_killed,
     blocked,
     close,
+    close_in_thread,
     comparable,
     needs,
     plain,
@@ -228,6 +229,7 @@ class BackendContract:
                 with pytest.raises(MaintenanceException, match="moving"):
                     await engine.check("GET:/x")
                 assert (await engine.get_audit_log(limit=1))[0].action == "maintenance_on"
+            await close_in_thread(engine.backend)
 
         asyncio.run(work())
 

@@ -56,8 +56,7 @@ async def six_methods(backend: ShieldBackend) -> None:
         assert [entry.reason for entry in await backend.get_audit_log("/x", 2)] == ["2", "1"]
         assert [entry.reason for entry in await backend.get_audit_log()] == ["other", "2", "1", "0"]
     finally:
-        if isinstance(backend, SyncNativeBackend):
-            await backend.hop(backend.close_sync)
+        await close_in_thread(backend)
         await backend.shutdown()
 
 
@@ -99,6 +98,12 @@ def needs(engine: ShieldEngine, *flags: str) -> None:
 def close(backend: ShieldBackend) -> None:
     if isinstance(backend, SyncNativeBackend):
         backend.close_sync()
+
+
+async def close_in_thread(backend: ShieldBackend) -> None:
+    """Close what coroutines have opened in the thread that works for them."""
+    if isinstance(backend, SyncNativeBackend):
+        await backend.hop(backend.close_sync)
 
 
 def blocked(engine: ShieldEngine) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shield_core.backends.base import SyncNativeBackend
 from shield_core.engine import ShieldEngine
 from tests import databases
 from tests.backends import stores
@@ -48,7 +49,13 @@ def start_engine() -> Iterator[Callable[..., ShieldEngine]]:
 
         def start(backend: Any, **options: Any) -> ShieldEngine:
             engine = ShieldEngine(backend, **{"refresh_interval": 0.1, **options})
-            stack.callback(engine.sync.stop)
+            stack.callback(_close, engine)
             return engine
 
         yield start
+
+
+def _close(engine: ShieldEngine) -> None:
+    engine.sync.stop()
+    if isinstance(engine.backend, SyncNativeBackend):
+        engine.backend.close_sync()  # what this thread has opened
