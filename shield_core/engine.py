@@ -492,6 +492,7 @@ class ShieldEngine:
     ) -> tuple[Snapshot, str]:
         """Plan and commit until it fits; return the snapshot after it and the key it was about."""
         for attempt in range(_ATTEMPTS):
+            await self._port.prepare()
             snapshot = await self._fresh()
             commit = command.plan(snapshot)
             if not commit:

@@ -172,6 +172,11 @@ class Port(ABC):
             return await self._native(self._backend.watch_sync, since, timeout)
         return await self._at_home(self._backend.watch, since, timeout)
 
+    async def prepare(self) -> None:
+        """Tell the store that a commit follows what is read next."""
+        if isinstance(self._backend, SyncNativeBackend):
+            await self._native(self._backend.prepare_sync)
+
     async def commit(self, commit: Commit, publish: Publish) -> Changes:
         """Commit, and ``publish`` the changes once they are certain: after the caller's transaction."""
         if isinstance(self._backend, SyncNativeBackend):

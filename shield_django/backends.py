@@ -158,6 +158,12 @@ class ModelsBackend(SyncNativeBackend):
 
     # -- writing ----------------------------------------------------------------------------
 
+    def prepare_sync(self) -> None:
+        """Begin to write at once: SQLite refuses a transaction that has read and wants to write later."""
+        connection = connections[self.alias]
+        if connection.vendor == "sqlite" and connection.in_atomic_block:
+            self._revision_row.update(revision=models.F("revision"))
+
     def commit_sync(self, commit: Commit) -> Changes:
         patience = time.monotonic() + _LOCKED_PATIENCE
         while True:

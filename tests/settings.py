@@ -7,6 +7,8 @@ import os
 import tempfile
 from typing import Any
 
+import django
+
 SECRET_KEY = "only for tests"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
@@ -70,3 +72,6 @@ DATABASES: dict[str, Any] = {
 }
 
 SHIELD_ENV = "test"
+
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}}

@@ -252,6 +252,9 @@ class SyncNativeBackend(RevisionedBackend):
     def instances_sync(self) -> list[Instance]:
         return []
 
+    def prepare_sync(self) -> None:
+        """Take what a commit will need before its plan is read, in a transaction of the caller's."""
+
     def close_sync(self) -> None:
         """Close what the calling thread opened."""
 

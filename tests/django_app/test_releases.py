@@ -46,7 +46,7 @@ class Release:
         return str(self.engine.decide("GET", "/pay/").cause or "open")
 
     def follows(self, other: Release) -> bool:
-        revision = other.engine.status().revision
+        revision = max(state.revision for state in other.engine.sync.list_states())
         return bool(eventually(lambda: self.engine.status().revision >= revision))
 
     def stop(self) -> None:

@@ -2,6 +2,8 @@
 
 import os
 
+import django
+
 SECRET_KEY = "only for tests"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
@@ -32,3 +34,6 @@ if os.environ.get("HOST_SHIELD"):
     INSTALLED_APPS += ["shield_django"]
     MIDDLEWARE.insert(1, "shield_django.middleware.ShieldMiddleware")
     SHIELD_ENV = "production"
+
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}}
