@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from functools import partial
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 
 from stores import MakeBackend, chosen, opened
 
@@ -25,24 +26,30 @@ def prepare(make_backend: MakeBackend) -> None:
     engine.sync.stop()
 
 
-def write(make_backend: MakeBackend, begin: float, number: int) -> int:
-    """Change routes from ``begin`` (monotonic) on; return how often."""
+def write(make_backend: MakeBackend, start: Barrier, number: int, told: Queue[int]) -> None:
+    """Change routes for some seconds, once every writer is up; tell how often."""
     engine = ShieldEngine(make_backend(), threads=False)
     engine.sync.get_state("GET:/0")
-    time.sleep(max(0.0, begin - time.monotonic()))
-    done = 0
-    while time.monotonic() < begin + SECONDS:
+    start.wait()
+    end, done = time.monotonic() + SECONDS, 0
+    while time.monotonic() < end:
         engine.sync.set_maintenance(f"GET:/{number * 8 + done % 8}", str(done))
         done += 1
     engine.sync.stop()
-    return done
+    told.put(done)
 
 
 def per_second(make_backend: MakeBackend, writers: int) -> float:
-    with SPAWN.Pool(writers) as pool:
-        # Every process is up before the first one writes.
-        work = partial(write, make_backend, time.monotonic() + 3.0 + writers)
-        return sum(pool.map(work, range(writers), chunksize=1)) / SECONDS
+    start, told = SPAWN.Barrier(writers), SPAWN.Queue()
+    processes = [
+        SPAWN.Process(target=write, args=(make_backend, start, number, told)) for number in range(writers)
+    ]
+    for process in processes:
+        process.start()
+    done = sum(told.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return done / SECONDS
 
 
 def main() -> None:
