@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import django
 import pytest
 from django.core import mail
 from django.db import connection
@@ -33,7 +34,8 @@ MAILING = {
 
 @pytest.fixture
 def mailing(settings: Any) -> Any:
-    settings.ADMINS = [("Root", "root@example.com")]
+    root = "root@example.com"
+    settings.ADMINS = [root if django.VERSION >= (6, 0) else ("Root", root)]
     logger = logging.getLogger("django")
     handlers = list(logger.handlers)
     logging.config.dictConfig(MAILING)
