@@ -102,8 +102,8 @@ class RouteState(_Value):
         if "origin" not in data:
             if data.get("status") == RouteStatus.MAINTENANCE and data.get("window") is not None:
                 data["status"] = RouteStatus.ACTIVE
-            blocked = data.get("status") in BLOCKING or data.get("window") is not None
-            data["origin"] = "operator" if blocked else "code"
+            closing = data.get("status") in (*BLOCKING, RouteStatus.ENV_GATED)
+            data["origin"] = "operator" if closing or data.get("window") is not None else "code"
         if data.get("service") is None and is_route_key(str(data["path"])):
             data["service"] = RouteKey.parse(str(data["path"])).service
         return data

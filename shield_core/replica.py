@@ -44,6 +44,8 @@ _RETRY = (5.5, 8.0)
 #: Seconds that the first request of a forked process waits for a look at the store.
 _FORKED_PATIENCE = 1.0
 _HEARTBEAT = 30.0
+#: Seconds beyond the refresh interval after which a store that says nothing is taken to hang.
+_SILENCE = 5.0
 #: Seconds that stopping gives the thread to finish what it is doing.
 _PATIENCE = 5.0
 
@@ -288,19 +290,25 @@ class Replica:
     def status(self) -> Status:
         with self._lock:
             snapshot = self._snapshot
+            silence = None if self._contact is None else time.monotonic() - self._contact
             if snapshot is None:
                 state: Literal["cold", "live", "stale", "store_lost"] = "cold"
             elif self._lost is not None:
                 state = "store_lost"
             else:
-                state = "stale" if self._error else "live"
+                state = "stale" if self._error or self._is_silent(silence) else "live"
             return Status(
                 state=state,
                 epoch=snapshot.epoch if snapshot else "",
                 revision=snapshot.revision if snapshot else 0,
-                seconds_since_contact=None if self._contact is None else time.monotonic() - self._contact,
+                seconds_since_contact=silence,
                 error=self._error,
             )
+
+    def _is_silent(self, silence: float | None) -> bool:
+        """Whether a store that is followed has not answered for so long that it must hang."""
+        follows = self._thread is not None and silence is not None
+        return follows and (silence or 0.0) > self._refresh_interval + _SILENCE
 
     def _follow(self) -> None:
         stop = self._stop

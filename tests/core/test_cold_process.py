@@ -36,6 +36,7 @@ def test_the_first_decision_waits_for_the_store(backend, make_engine):
 
 
 def test_many_first_decisions_share_one_load(backend, make_engine):
+    backend.shared_across_processes = False  # no heartbeat, which looks at the store as well
     engine = make_engine(backend, refresh_interval=30)
     causes = []
     threads = [

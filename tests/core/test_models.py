@@ -117,6 +117,7 @@ def test_the_state_of_an_api_shield_maintenance_loads_as_active_under_a_window()
         ({"status": "maintenance"}, "operator"),
         ({"status": "active"}, "code"),
         ({"status": "deprecated"}, "code"),
+        ({"status": "env_gated", "allowed_envs": ["dev"]}, "operator"),
         ({"status": "active", "origin": "operator"}, "operator"),
         ({"status": "disabled", "origin": "code"}, "code"),
     ],
@@ -177,7 +178,7 @@ def test_the_order_of_strictness():
 def test_under_an_override_the_code_is_the_baseline():
     baseline = Baseline(status=RouteStatus.ENV_GATED, allowed_envs=("dev",))
     overridden = RouteState(path="/x", status="disabled", origin="operator", baseline=baseline)
-    own = RouteState(path="/x", status="env_gated", allowed_envs=("dev",))
+    own = RouteState(path="/x", status="env_gated", allowed_envs=("dev",), origin="code")
     assert overridden.code == own.code == baseline
 
 
