@@ -17,10 +17,10 @@ PYTHON313 ?= $(shell $(call find_python,python3.13 $(HOME)/.pyenv/versions/3.13.
 COVERAGE ?= -m coverage run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-reset demo-check test test-313 lint format services clean python python313
+.PHONY: help demo demo-reset demo-check test test-313 test-fastapi-0115 lint format services clean python python313
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: python ## Run the example shop: HOST=127.0.0.1 PORT=8000
 	@$(PYTHON) example_project/demo.py --host "$(HOST)" --port "$(PORT)" --only-try-port
@@ -46,6 +46,10 @@ test-313: ## Run the core and Django suites on Python 3.13 with Django 6.1
 	@$(PYTHON313) .ci/environment.py --quiet --venv .venv313 --with "django~=6.1.0" test
 	@.venv313/bin/python -X dev -m pytest --ignore tests/demo --ignore tests/docs $(ARGS)
 
+test-fastapi-0115: python ## Run the FastAPI suites on FastAPI 0.115
+	@$(PYTHON) .ci/environment.py --quiet --venv .venv-fastapi-0115 --with "fastapi~=0.115.0" test
+	@.venv-fastapi-0115/bin/python -X dev -m pytest tests/fastapi_app tests/parity $(ARGS)
+
 lint: python ## ruff, mypy, import-linter
 	@$(PYTHON) .ci/environment.py --quiet test lint
 	@failed=0; for check in "ruff check ." "ruff format --check ." mypy lint-imports; do \
@@ -59,7 +63,7 @@ services: ## Find PostgreSQL, Redis and Chromium; install them where we are root
 	@.ci/services
 
 clean: ## Remove environments, the demo's data and caches
-	rm -rf .venv .venv313 .demo .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv313 .venv-fastapi-0115 .demo .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 python313:
 	@echo "$(PYTHON313)"
