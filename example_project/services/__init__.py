@@ -1,0 +1,1 @@
+"""FastAPI services of the same shop."""
