@@ -18,7 +18,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from shield_core import plan, recovery
+from shield_core import forking, plan, recovery
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
@@ -494,7 +494,8 @@ class ShieldEngine:
         for attempt in range(_ATTEMPTS):
             await self._port.prepare()
             snapshot = await self._fresh()
-            commit = command.plan(snapshot)
+            with forking.held_off():
+                commit = command.plan(snapshot)
             if not commit:
                 if published:
                     published()

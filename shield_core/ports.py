@@ -203,7 +203,8 @@ class Port(ABC):
 
 
 def _commit_and_publish(backend: SyncNativeBackend, commit: Commit, publish: Publish) -> Changes:
-    changes = backend.commit_sync(commit)
+    with forking.held_off():
+        changes = backend.commit_sync(commit)
     backend.after_commit(lambda: publish(changes))
     return changes
 
