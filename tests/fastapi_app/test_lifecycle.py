@@ -43,6 +43,7 @@ async def until(condition: Any) -> Any:
 
 @pytest.mark.parametrize("backend", [MemoryBackend, NotebookBackend])
 async def test_lifespan_awaits_the_first_load_and_stops_at_the_end(backend: Any) -> None:
+    before = set(threading.enumerate())
     engine = ShieldEngine(backend(), "test", refresh_interval=0.05)
 
     async with lifespan(application(engine)) as told:
@@ -52,7 +53,8 @@ async def test_lifespan_awaits_the_first_load_and_stops_at_the_end(backend: Any)
         assert {"GET:/x", "GET:/gate"} <= {str(key) for key in engine.replica.declared}
 
     assert told[1] == {"type": "lifespan.shutdown.complete"}
-    assert not [one for one in threading.enumerate() if one.name.startswith("shield-")]
+    left = set(threading.enumerate()) - before
+    assert not [one for one in left if one.name.startswith("shield-")]
 
 
 async def test_rules_are_in_force_when_the_applications_own_startup_runs() -> None:
@@ -207,7 +209,9 @@ def test_engine_sync_in_a_script(backend: str) -> None:
         timeout=60,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
-    assert (done.stdout, done.stderr) == ("active True\n", "")
+    # On a busy machine asyncio's debug mode tells of slow callbacks, which is no warning of ours.
+    told = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.stdout, told) == ("active True\n", [])
 
 
 @pytest.mark.parametrize("served", ["lifespan", "no lifespan"])
