@@ -42,13 +42,14 @@ class Route:
     methods: frozenset[str] | None
     verbs: tuple[str | None, ...]
     expression: re.Pattern[str] | None
+    is_told_by_segments: bool = False
     host: str = ""
     mount: Route | None = None
     table: RouteTable | None = None
 
     def takes(self, scope: Scope) -> bool:
         """Whether the method fits; otherwise the framework answers 405."""
-        return self.methods is None or self.kind != "http" or scope["method"] in self.methods
+        return self.methods is None or scope["method"] in self.methods
 
     @property
     def is_opaque(self) -> bool:
@@ -114,7 +115,8 @@ class RouteTable:
         """
         partial: Route | None = None
         kind = scope["type"]
-        for route in self._candidates(route_path(scope)):
+        path: str = scope["path"] if not scope.get("root_path") else route_path(scope)
+        for route in self._by_literal.get(path) or self._candidates(path):
             if (route.kind != kind and route.kind != "any") or (hidden and route in hidden):
                 continue
             if route.expression is None:
@@ -124,7 +126,7 @@ class RouteTable:
                     return route if inside is None else inside.find(inside.inner_scope(scope, child), hidden)
                 if match is Match.NONE:
                     continue
-            elif route.methods is None or kind != "http" or scope["method"] in route.methods:
+            elif route.methods is None or scope["method"] in route.methods:
                 return route
             partial = partial or route
         return partial
@@ -147,18 +149,20 @@ class RouteTable:
 
     def _candidates(self, path: str) -> list[Route]:
         """Return the routes whose path this is, in their order."""
-        found = self._by_literal.get(path)
-        if found is not None:
-            return found
+        found: list[Route] = []
         if "\n" in path:
             # "$" in a route's expression matches before a last line feed, so "/x%0A" is "/x".
-            found = self.routes
-        else:
-            found = []
-            _collect(self._root, path.split("/"), 1, found)
-            if len(found) > 1:
-                found.sort(key=_position)
-        found = [route for route in found if route.expression is None or route.expression.match(path)]
+            return [
+                route for route in self.routes if route.expression is None or route.expression.match(path)
+            ]
+        _collect(self._root, path.split("/"), 1, found)
+        if len(found) != 1 or not found[0].is_told_by_segments:
+            found.sort(key=_position)
+            found = [
+                route
+                for route in found
+                if route.is_told_by_segments or route.expression is None or route.expression.match(path)
+            ]
         if path in self._literals:
             self._by_literal[path] = found
         return found
@@ -171,11 +175,15 @@ class RouteTable:
             node.tails.append(route)
             return
         wide = [f"{{{name}}}" for name in source.wide_parameters]
+        whole = [f"{{{name}}}" for name in source.text_parameters]
+        route.is_told_by_segments = source.expression is not None
         for segment in source.template.split("/")[1:]:
             if any(parameter in segment for parameter in wide):
+                route.is_told_by_segments = False
                 node.tails.append(route)
                 return
             if "{" in segment:
+                route.is_told_by_segments &= segment in whole
                 node.parameter = node.parameter or _Node()
                 node = node.parameter
             else:
@@ -244,14 +252,18 @@ def _position(route: Route) -> int:
     return route.position
 
 
-def _collect(node: _Node, segments: list[str], position: int, found: list[Route]) -> None:
-    if node.tails:
-        found += node.tails
-    if position == len(segments):
-        found += node.ends
-        return
-    child = node.children.get(segments[position])
-    if child is not None:
-        _collect(child, segments, position + 1, found)
-    if node.parameter is not None:
-        _collect(node.parameter, segments, position + 1, found)
+def _collect(node: _Node | None, segments: list[str], position: int, found: list[Route]) -> None:
+    """Add the routes at and below ``node`` that ``segments`` may lead to, from ``position`` on."""
+    while node is not None:
+        if node.tails:
+            found += node.tails
+        if position == len(segments):
+            found += node.ends
+            return
+        segment = segments[position]
+        child = node.children.get(segment)
+        parameter = node.parameter if segment else None
+        position += 1
+        if child is not None and parameter is not None:
+            _collect(parameter, segments, position, found)
+        node = child or parameter

@@ -84,10 +84,18 @@ class Source:
         return self.expression is not None or type(self.original).matches is Mount.matches
 
     @property
+    def _convertors(self) -> Mapping[str, Any]:
+        return getattr(self.seen, "param_convertors", None) or {}
+
+    @property
     def wide_parameters(self) -> set[str]:
         """Names of the parameters that may hold several segments."""
-        convertors: Mapping[str, Any] = getattr(self.seen, "param_convertors", None) or {}
-        return {name for name, one in convertors.items() if type(one) not in _ONE_SEGMENT}
+        return {name for name, one in self._convertors.items() if type(one) not in _ONE_SEGMENT}
+
+    @property
+    def text_parameters(self) -> set[str]:
+        """Names of the parameters that take any text without a slash."""
+        return {name for name, one in self._convertors.items() if type(one) is StringConvertor}
 
     def match(self, scope: Scope) -> tuple[Match, Mapping[str, Any]]:
         """Ask the framework's own object, as the framework does."""
