@@ -12,7 +12,6 @@ import threading
 import time
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.utils.module_loading import import_string
 
@@ -24,6 +23,7 @@ _IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 #: Seconds after which a group is joined again; layers forget members after a day.
 _REJOIN = 3600.0
 _RETRY = 10.0
+_SEND_TIMEOUT = 2.0
 
 
 def has_layer(alias: str | None) -> bool:
@@ -39,6 +39,8 @@ class Wakeup:
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self._woken = threading.Event()
+        self._sending = threading.Lock()
+        self._sender: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._channel = ""
@@ -51,9 +53,18 @@ class Wakeup:
     def send(self) -> None:
         """Tell the other processes. The commit is done: a layer that fails only costs them time."""
         try:
-            async_to_sync(self._layer.group_send)(GROUP, MESSAGE)
+            with self._sending:
+                self._send()
         except Exception as error:  # noqa: BLE001 - layers raise what their servers raise
             logger.warning("The channel layer %r does not take messages: %s", self._alias, error)
+
+    def _send(self) -> None:
+        """Send on a loop that is kept, because a layer connects anew for each loop it meets."""
+        if self._sender is None:
+            self._sender = asyncio.new_event_loop()
+        self._sender.run_until_complete(
+            asyncio.wait_for(self._layer.group_send(GROUP, MESSAGE), _SEND_TIMEOUT)
+        )
 
     def wait(self, timeout: float) -> None:
         """Return at news, at ``wake`` or after ``timeout`` seconds. Only one thread may wait."""
@@ -72,9 +83,12 @@ class Wakeup:
     def close(self) -> None:
         """Leave the layer; called by the thread that waits."""
         loop, self._loop, self._channel = self._loop, None, ""
-        if loop is not None and not loop.is_closed():
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+        with self._sending:
+            sender, self._sender = self._sender, None
+        for one in (loop, sender):
+            if one is not None and not one.is_closed():
+                one.run_until_complete(one.shutdown_asyncgens())
+                one.close()
 
     def _receive(self, timeout: float) -> None:
         if self._loop is None:
