@@ -38,10 +38,11 @@ class Application:
         """Return the route that the framework will choose, also one that was added meanwhile."""
         if self._root_path:
             scope = {**scope, "root_path": self._root_path}
-        if self.table.has_grown():
-            self.table = self._learn()
-        found = self.table.find(scope, hidden)
-        if (found is None or not found.takes(scope)) and not self.table.is_current():
+        table = self.table
+        if len(table.sources) != table.size:
+            table = self.table = self._learn()
+        found = table.find(scope, hidden)
+        if (found is None or not found.takes(scope)) and not table.is_current():
             self.table = self._learn()
             found = self.table.find(scope, hidden)
         return found

@@ -70,10 +70,10 @@ class ShieldMiddleware:
         found = application.find(scope)
         # After the route was found, as one that was added meanwhile has changed the rules.
         rules = self._replica.ruleset or await self._replica.ready_async()
-        if found is not None and found.template and found.takes(scope):
-            decision = rules.decide(scope.get("method", WEBSOCKET), found.template)
-        else:
-            decision = None
+        method = scope.get("method", WEBSOCKET)
+        decision: Decision | None = None
+        if found is not None and found.template and (found.methods is None or method in found.methods):
+            decision = rules.decide(method, found.template)
         if decision is None or decision.cause is not None:
             found, decision = self._decide(application, rules, scope, found)
         if decision.cause is not None:

@@ -74,20 +74,17 @@ class RouteTable:
         self.app = app
         self.routes: list[Route] = []
         self._mount = mount
-        self._sources: Sequence[Any] = app.routes
-        self._lists = [(one, len(one)) for one in route_lists(self._sources)]
-        self._size = len(self._sources)
+        #: The application's own routes and how many they were: compared at every request.
+        self.sources: Sequence[Any] = app.routes
+        self.size = len(self.sources)
+        self._lists = [(one, len(one)) for one in route_lists(self.sources)]
         self._root = _Node()
         self._literals: set[str] = set()
         self._by_literal: dict[str, list[Route]] = {}
-        for source in sources(self._sources):
+        for source in sources(self.sources):
             route = self._route(source)
             self.routes.append(route)
             self._place(route)
-
-    def has_grown(self) -> bool:
-        """Whether routes were added to the application itself; asked at every request."""
-        return len(self._sources) != self._size
 
     def is_current(self) -> bool:
         """Whether no route was added anywhere; asked when a request finds none that fits."""
