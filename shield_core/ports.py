@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from shield_core import forking
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
-from shield_core.exceptions import ShieldException
+from shield_core.exceptions import BackendError, ShieldException
 from shield_core.models import AuditEntry, Instance
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
 
@@ -102,7 +102,8 @@ class HomeLoop:
             await self._backend.startup()
         except BaseException as error:
             self._home = None
-            home.started.set_exception(error)
+            interrupted = BackendError("The backend's startup was interrupted.")
+            home.started.set_exception(error if isinstance(error, Exception) else interrupted)
             raise
         home.started.set_result(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -54,6 +55,7 @@ class ShieldMiddleware:
         self._responses = dict(responses or {})
         self._exempt = tuple(exempt)
         self._application: Application | None = None
+        self._starting: asyncio.Task[None] | None = None
         if unknown := sorted(set(self._responses) - set(_ANSWERED)):
             raise ValueError(f"responses has {', '.join(unknown)}; it may have {', '.join(_ANSWERED)}.")
         _warn_of_inner_cors(app)
@@ -145,14 +147,23 @@ class ShieldMiddleware:
         try:
             await self.app(scope, receive_and_start, send)
         finally:
+            if self._starting is not None:
+                self._starting.cancel()
             await self.engine.stop()
 
     async def _start(self) -> None:
-        try:
-            await self.engine.start()
-        except Exception:  # whatever a store raises that is down: the application starts all the same
-            logging.getLogger("shield").exception("The store could not be started; it is tried again.")
-            await self._replica.ready_async()
+        """Start the engine; one whose store hangs or is down must not keep the application waiting."""
+        self._starting = asyncio.create_task(self.engine.start())
+        self._starting.add_done_callback(_tell_of_failure)
+        await asyncio.sleep(0)  # it has made this loop the backend's home by now
+        await self._replica.ready_async()
+
+
+def _tell_of_failure(starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        logging.getLogger("shield").error(
+            "The store could not be started; it is tried again.", exc_info=error
+        )
 
 
 def _on_route(rules: Ruleset, scope: Scope, route: Route | None) -> Decision:

@@ -215,14 +215,18 @@ def test_engine_sync_in_a_script(backend: str) -> None:
 
 
 @pytest.mark.parametrize("served", ["lifespan", "no lifespan"])
-@pytest.mark.parametrize("fault", ["startup fails", "loading fails", "hangs"])
+@pytest.mark.parametrize("fault", ["startup fails", "startup hangs", "loading fails", "hangs"])
 async def test_a_store_that_is_down_leaves_the_decorators_in_force(
     served: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    released = threading.Event()
+
     class Faulty(NotebookBackend):
         async def startup(self) -> None:
             if fault == "startup fails":
                 raise ConnectionError("refused")
+            while fault == "startup hangs" and not released.is_set():
+                await asyncio.sleep(0.01)
             await super().startup()
 
     backend = Faulty()
@@ -237,9 +241,11 @@ async def test_a_store_that_is_down_leaves_the_decorators_in_force(
                 assert told[0] == {"type": "lifespan.startup.complete"}
                 statuses = [await caller.status(path) for path in ("/x", "/gate")]
                 backend.stuck = False
+                released.set()
         else:
             statuses = [await caller.status(path) for path in ("/x", "/gate")]
             backend.stuck = False
+            released.set()
             await engine.stop()
 
     assert statuses == [200, 404]
