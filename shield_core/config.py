@@ -45,9 +45,7 @@ def make_engine(
     found = Configuration.read()
     env = current_env or found.get("SHIELD_ENV")
     if env is None:
-        logger.warning(
-            "The environment is not named, so routes with @env_only stay closed everywhere: set SHIELD_ENV."
-        )
+        warn_of_forgotten_environment()
     made = make_backend(
         backend or found.get("SHIELD_BACKEND") or "memory",
         file_path=file_path or found.get("SHIELD_FILE_PATH") or "shield-state.json",
@@ -55,6 +53,12 @@ def make_engine(
         custom_path=custom_path or found.get("SHIELD_CUSTOM_PATH"),
     )
     return ShieldEngine(made, env, service=service or found.get("SHIELD_APP_ID"), **options)
+
+
+def warn_of_forgotten_environment() -> None:
+    logger.warning(
+        "The environment is not named, so routes with @env_only stay closed everywhere: set SHIELD_ENV."
+    )
 
 
 class Configuration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 
 from shield_core.models import RouteStatus
 from shield_core.ruleset import Decision
+
+logger = logging.getLogger("shield.blocked")
 
 CODES = {RouteStatus.MAINTENANCE: "MAINTENANCE_MODE", RouteStatus.DISABLED: "ROUTE_DISABLED"}
 MESSAGES = {
@@ -52,3 +55,14 @@ def answer(decision: Decision, *, method: str, path: str, now: datetime | None =
         seconds = (decision.until - (now or datetime.now(UTC))).total_seconds()
         headers.append(("Retry-After", str(max(0, math.ceil(seconds)))))
     return Answer(503, tuple(headers), error)
+
+
+def log_blocked(decision: Decision, *, method: str, path: str) -> None:
+    """Log a blocked request on ``shield.blocked``, at INFO: planned maintenance is no error."""
+    logger.info(
+        "%s %s is blocked: %s",
+        method,
+        decision.key or path,
+        decision.cause,
+        extra={"route": decision.key, "cause": str(decision.cause), "reason": decision.reason},
+    )

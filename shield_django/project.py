@@ -8,7 +8,6 @@ that a project's tests neither query nor wait nor leak state into each other.
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 import threading
 from collections.abc import Collection, Iterable, Mapping
@@ -23,6 +22,7 @@ from django.utils.module_loading import import_string
 from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.sync import SyncShieldBackend, awaited
+from shield_core.config import warn_of_forgotten_environment
 from shield_core.declarations import Declaration
 from shield_core.engine import ShieldEngine
 from shield_core.ruleset import Decision, Ruleset, Trace
@@ -31,8 +31,6 @@ from shield_django import hiding
 from shield_django.conf import PREFIX, ShieldSettings
 from shield_django.discovery import Catalog
 from shield_django.signals import state_changed
-
-logger = logging.getLogger("shield")
 
 BACKENDS = {
     "memory": "shield_core.backends.memory.MemoryBackend",
@@ -192,9 +190,7 @@ def _renew_before_each_test() -> None:
 def _build(read: ShieldSettings, backend: ShieldBackend, *, for_test: bool) -> Project:
     catalog = _catalog_for(tuple(read.exempt))
     if read.env is None and not for_test:
-        logger.warning(
-            "The environment is not named, so routes with @env_only stay closed everywhere: set SHIELD_ENV."
-        )
+        warn_of_forgotten_environment()
 
     def discover() -> None:
         project.discover()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +14,12 @@ from django.template import Context, Engine, TemplateDoesNotExist, loader
 from django.urls import Resolver404
 
 from shield_core.models import RouteStatus
-from shield_core.responses import Answer, answer
+from shield_core.responses import Answer, answer, log_blocked
 from shield_core.ruleset import Decision
 from shield_django.signals import request_blocked
 
 if TYPE_CHECKING:
     from shield_django.project import Project
-
-logger = logging.getLogger("shield.blocked")
 
 _OWN_TEMPLATES = Engine(
     dirs=[str(Path(__file__).parent / "templates")],
@@ -99,11 +96,5 @@ async def _marked_later(response: Awaitable[Any]) -> HttpResponseBase:
 def _tell(request: HttpRequest, decision: Decision) -> None:
     from shield_django.middleware import ShieldMiddleware
 
-    logger.info(
-        "%s %s is blocked: %s",
-        request.method,
-        decision.key or request.path_info,
-        decision.cause,
-        extra={"route": decision.key, "cause": str(decision.cause), "reason": decision.reason},
-    )
+    log_blocked(decision, method=str(request.method), path=request.path_info)
     request_blocked.send(sender=ShieldMiddleware, request=request, decision=decision)

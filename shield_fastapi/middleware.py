@@ -15,15 +15,13 @@ from shield_core.asgi import Message, Receive, Scope, Send, refuse_websocket, se
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
-from shield_core.responses import answer
+from shield_core.responses import answer, log_blocked
 from shield_core.ruleset import ALLOWED, Decision, Ruleset
 from shield_fastapi.application import Application
 from shield_fastapi.guard import DECIDED
 from shield_fastapi.hiding import hide
 from shield_fastapi.routes import Route
 from shield_fastapi.sources import application_of
-
-logger = logging.getLogger("shield.blocked")
 
 Response = Callable[[Request, Any], Any]
 
@@ -102,13 +100,7 @@ class ShieldMiddleware:
 
     async def _block(self, scope: Scope, receive: Receive, send: Send, decision: Decision) -> None:
         method, path = scope.get("method", WEBSOCKET), scope["path"]
-        logger.info(
-            "%s %s is blocked: %s",
-            method,
-            decision.key or path,
-            decision.cause,
-            extra={"route": decision.key, "cause": str(decision.cause), "reason": decision.reason},
-        )
+        log_blocked(decision, method=method, path=path)
         assert decision.cause is not None
         custom = decision.response or self._responses.get(decision.cause.value)
         if scope["type"] == "websocket":
