@@ -16,6 +16,7 @@ from shield_core.exceptions import BackendError
 from shield_core.keys import INSTANCE_PREFIX
 from shield_core.models import Instance, RouteState
 from tests.backends.custom import Ledger
+from tests.backends.following import is_open
 from tests.conftest import eventually
 from tests.core.rules import declare
 
@@ -24,10 +25,6 @@ from tests.core.rules import declare
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica, "_FIRST_RETRY", 0.02)
     monkeypatch.setattr(replica, "_RETRY", (0.01, 0.02))
-
-
-def is_open(engine: Any, path: str = "/x") -> bool:
-    return bool(engine.decide("GET", path).allowed)
 
 
 def test_plain_functions_run_on_one_thread_of_their_own(start_engine: Any) -> None:

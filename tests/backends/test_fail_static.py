@@ -12,6 +12,7 @@ from shield_core import replica
 from shield_core.backends import redis as redis_backends
 from shield_core.exceptions import BackendError
 from tests.backends import faults
+from tests.backends.following import is_open
 from tests.conftest import eventually
 
 
@@ -38,10 +39,6 @@ def engines(store: faults.FragileStore, start_engine: Any) -> tuple[Any, Any]:
     assert not is_open(one)
     eventually(lambda: not is_open(other) and other.status().revision == one.status().revision)
     return one, other
-
-
-def is_open(engine: Any, path: str = "/x") -> bool:
-    return bool(engine.decide("GET", path).allowed)
 
 
 def states(engines: tuple[Any, ...]) -> set[str]:

@@ -15,6 +15,7 @@ from shield_core.backends import file
 from shield_core.backends.file import FileBackend
 from shield_core.exceptions import BackendError
 from shield_core.models import Instance
+from tests.backends.following import is_open
 from tests.backends.neighbour import Neighbour
 from tests.conftest import eventually
 
@@ -49,10 +50,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(path: Path, start_engine: Any) -> Any:
     return start_engine(FileBackend(path))
-
-
-def is_open(engine: Any, path: str = "/x") -> bool:
-    return bool(engine.decide("GET", path).allowed)
 
 
 def edit(path: Path, **members: Any) -> None:

@@ -14,6 +14,7 @@ from shield_core import replica
 from shield_core.backends import redis as backends
 from shield_core.backends.redis import RedisBackend
 from shield_core.exceptions import BackendError
+from tests.backends.following import blocking_x, is_open
 from tests.conftest import eventually
 from tests.redis_server import RedisServer
 
@@ -37,19 +38,6 @@ def own_server(redis_process: RedisServer) -> Iterator[RedisServer]:
 @pytest.fixture
 def engine(redis_server: RedisServer, start_engine: Any) -> Any:
     return blocking_x(start_engine(RedisBackend(redis_server.url)))
-
-
-def blocking_x(engine: Any) -> Any:
-    """Let the engine follow its store, in which an operator has disabled one of two routes."""
-    engine.sync.register_batch([("GET:/x", {}), ("GET:/y", {})])
-    engine.sync.disable("GET:/x", "fraud")
-    assert not is_open(engine)
-    eventually(lambda: engine.status().state == "live")
-    return engine
-
-
-def is_open(engine: Any, path: str = "/x") -> bool:
-    return bool(engine.decide("GET", path).allowed)
 
 
 def test_a_killed_connection_is_opened_again(
