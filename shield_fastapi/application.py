@@ -42,7 +42,9 @@ class Application:
         if len(table.sources) != table.size:
             table = self.table = self._learn()
         found = table.find(scope, hidden)
-        if (found is None or not found.takes(scope)) and not table.is_current():
+        if (
+            found is None or (found.methods is not None and scope["method"] not in found.methods)
+        ) and not table.is_current():
             self.table = self._learn()
             found = self.table.find(scope, hidden)
         return found

@@ -14,7 +14,7 @@ from shield_core.asgi import close_code
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
-from shield_core.responses import answer
+from shield_core.responses import answer, log_blocked
 from shield_core.ruleset import Decision
 from shield_fastapi.application import Application
 from shield_fastapi.decorators import signature
@@ -81,6 +81,7 @@ def _roots(root: str) -> Iterator[str]:
 
 def block(connection: HTTPConnection, decision: Decision) -> NoReturn:
     """Answer from inside a dependency, with the bytes that the middleware would send."""
+    log_blocked(decision, method=connection.scope.get("method", WEBSOCKET), path=connection.scope["path"])
     if connection.scope["type"] == "websocket":
         raise WebSocketException(close_code(decision), decision.reason)
     if decision.cause is RouteStatus.ENV_GATED and decision.response is None:

@@ -30,7 +30,8 @@ class Route:
     ``template`` is empty for a route of an unknown kind. ``shape`` is the whole path with its
     convertors: of two routes of one shape the first is met. ``methods`` are those that it takes
     (None: all), ``verbs`` those that have a key (None: the key without a method). ``table`` is set
-    for mounts and hosts with routes inside, ``mount`` for what is inside of one.
+    for mounts and hosts with routes inside, ``mount`` for what is inside of one. What routes
+    further behind one that ``is_opaque`` is unseen.
     """
 
     position: int
@@ -46,25 +47,32 @@ class Route:
     host: str = ""
     mount: Route | None = None
     table: RouteTable | None = None
+    is_opaque: bool = False
 
     def takes(self, scope: Scope) -> bool:
         """Whether the method fits; otherwise the framework answers 405."""
         return self.methods is None or scope["method"] in self.methods
 
-    @property
-    def is_opaque(self) -> bool:
-        """Whether something behind it routes further, unseen."""
-        return self.table is None and (self.source.is_mount or self.source.is_host)
-
 
 class _Node:
-    __slots__ = ("children", "ends", "parameter", "tails")
+    __slots__ = ("children", "ends", "is_plain", "parameter", "sole", "tails")
 
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
         self.parameter: _Node | None = None
         self.ends: list[Route] = []
         self.tails: list[Route] = []
+        #: Whether one segment leads to one place from here: the walk needs no list of candidates.
+        self.is_plain = True
+        #: The only route that ends here, where its segments tell all.
+        self.sole: Route | None = None
+
+    def settle(self) -> None:
+        self.is_plain = not self.tails and not (self.children and self.parameter)
+        if len(self.ends) == 1 and self.is_plain and self.ends[0].is_told_by_segments:
+            self.sole = self.ends[0]
+        for node in (*self.children.values(), *([self.parameter] if self.parameter else ())):
+            node.settle()
 
 
 class RouteTable:
@@ -85,6 +93,7 @@ class RouteTable:
             route = self._route(source)
             self.routes.append(route)
             self._place(route)
+        self._root.settle()
 
     def is_current(self) -> bool:
         """Whether no route was added anywhere; asked when a request finds none that fits."""
@@ -110,9 +119,24 @@ class RouteTable:
 
         It may be one that does not take the method, where no other does.
         """
-        partial: Route | None = None
         kind = scope["type"]
         path: str = scope["path"] if not scope.get("root_path") else route_path(scope)
+        if not hidden:
+            segments = path.split("/")
+            del segments[0]
+            node = self._root
+            for segment in segments:
+                if not node.is_plain:
+                    break
+                following = node.children.get(segment) or (node.parameter if segment else None)
+                if following is None:
+                    break
+                node = following
+            else:
+                sole = node.sole
+                if sole is not None and sole.kind == kind:
+                    return sole
+        partial: Route | None = None
         for route in self._by_literal.get(path) or self._candidates(path):
             if (route.kind != kind and route.kind != "any") or (hidden and route in hidden):
                 continue
@@ -210,6 +234,7 @@ class RouteTable:
             expression=source.expression,
             host=host or (mount.host if mount else ""),
             mount=mount,
+            is_opaque=opaque,
         )
         route.verbs = _verbs(route) if known else ()
         if inside is not None:

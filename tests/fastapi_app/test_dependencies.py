@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 import pytest
@@ -186,6 +187,19 @@ async def test_the_guard_answers_with_the_exact_bytes_on_parameterised_routes(gu
     assert (answer.status, answer.content) == (503, BODY)
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"] == "application/json"
+
+
+async def test_what_the_guard_blocks_is_logged_as_planned(
+    guarded: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "shield.blocked"):
+        await Caller(guarded).get("/items/7")
+
+    (record,) = [one for one in caplog.records if one.name == "shield.blocked"]
+    assert (record.levelno, record.getMessage()) == (
+        logging.INFO,
+        "GET GET:/items/{item} is blocked: maintenance",
+    )
 
 
 async def test_the_guard_follows_operators(guarded: FastAPI, engine: Any) -> None:
