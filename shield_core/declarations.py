@@ -7,12 +7,26 @@ their own. What is stored of them informs operators.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from shield_core.exceptions import InvalidInputError
 from shield_core.keys import NOWHERE, RouteKey
-from shield_core.models import Baseline, RouteState, RouteStatus
+from shield_core.models import (
+    Algorithm,
+    Baseline,
+    KeyStrategy,
+    RateLimitPolicy,
+    RateLimitTier,
+    RouteState,
+    RouteStatus,
+    reasons,
+)
+from shield_core.rate_limit.grammar import Rate
+from shield_core.rate_limit.layers import DEFAULT_TIER, DeclaredLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +38,7 @@ class Declaration:
     force_active: bool = False
     deprecated_at: datetime | None = None
     responses: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    rate_limit: Mapping[str, Any] | None = None
+    rate_limit: DeclaredLimit | None = None
     #: Never decided upon: login, Shield's own pages, SHIELD_EXEMPT.
     always_open: bool = False
     #: Not registered in the store until somebody names it: the pages of a Django admin.
@@ -60,10 +74,15 @@ class Declaration:
             force_active=bool(meta.get("force_active", False)),
             deprecated_at=meta.get("deprecated_at"),
             responses=dict(meta.get("responses", {})),
-            rate_limit=meta.get("rate_limit"),
+            rate_limit=_limit_of(key, meta),
             always_open=always_open,
             unlisted=unlisted,
         )
+
+    def _stored_limit(self, service: str | None) -> RateLimitPolicy | None:
+        if self.rate_limit is None:
+            return None
+        return self.rate_limit.policy.replace(path=str(self.key._replace(service=service, method=None)))
 
     def state(self, service: str | None, release: str) -> RouteState:
         """Return what is stored about this route while no operator overrides it."""
@@ -72,6 +91,51 @@ class Declaration:
             service=service,
             **dict(self.baseline),
             force_active=self.force_active,
+            rate_limit=self._stored_limit(service),
             origin="code",
             release=release,
         )
+
+
+def limit_from(stamp: Mapping[str, Any], path: str = "/", method: str = "") -> DeclaredLimit:
+    """Read what ``@rate_limit`` was given. Raises InvalidInputError, which says what is wrong with it."""
+    key, tier, limit = stamp.get("key"), stamp.get("tier_resolver", "plan"), stamp["limit"]
+    tiers = limit if isinstance(limit, Mapping) else {}
+    try:
+        policy = RateLimitPolicy(
+            path=path,
+            method=method,
+            limit=_default_of(tiers) if tiers else limit,
+            tiers=tuple(RateLimitTier(name=str(name), limit=text) for name, text in tiers.items()),
+            algorithm=stamp.get("algorithm") or Algorithm.FIXED_WINDOW,
+            key_strategy=KeyStrategy.CUSTOM if callable(key) else key or KeyStrategy.IP,
+            on_missing_key=stamp.get("on_missing_key"),
+            burst=stamp.get("burst", 0),
+            tier_resolver=KeyStrategy.CUSTOM.value if callable(tier) else tier,
+            exempt_ips=tuple(stamp.get("exempt_ips", ())),
+            exempt_roles=tuple(stamp.get("exempt_roles", ())),
+            shadow=bool(stamp.get("shadow", False)),
+        )
+    except ValidationError as error:
+        raise InvalidInputError(f"@rate_limit: {reasons(error)}") from error
+    return DeclaredLimit(policy, key if callable(key) else None, tier if callable(tier) else None)
+
+
+def _default_of(tiers: Mapping[str, str]) -> str:
+    """Return the limit of callers without a tier: the one called default, else the strictest."""
+    if DEFAULT_TIER in tiers:
+        return tiers[DEFAULT_TIER]
+
+    def per_second(text: str) -> float:
+        rate = Rate.parse(text)
+        return rate.amount / rate.seconds if rate is not None else float("inf")
+
+    return min(tiers.values(), key=per_second)
+
+
+def _limit_of(key: RouteKey, meta: Mapping[str, Any]) -> DeclaredLimit | None:
+    stamp = meta.get("rate_limit")
+    if stamp is None:
+        return None
+    declared = limit_from(stamp, key.path, key.method or "")
+    return replace(declared, response=dict(meta.get("responses", {})).get("rate_limit"))

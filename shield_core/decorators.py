@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from shield_core.declarations import limit_from
 from shield_core.exceptions import InvalidInputError
 from shield_core.keys import NOWHERE, is_environment
 from shield_core.models import MaintenanceWindow, RouteStatus, strictest
@@ -104,8 +105,12 @@ def rate_limit(
     shadow: bool = False,
     response: Callable[..., Any] | None = None,
 ) -> Callable[[View], View]:
-    """Limit the rate: ``"100/minute"``, ``"10/10s"``, or a dictionary tier → limit."""
-    policy = {
+    """Limit the rate: ``"100/minute"``, ``"10/10s"``, ``"100/5m"``, or a dictionary tier → limit.
+
+    ``key`` is ip (the default), user, api_key, global, or a function of the request, sync or async, that
+    returns a text or None. ``tier_resolver`` names an attribute of the user, or is such a function.
+    """
+    policy: Meta = {
         "limit": limit if isinstance(limit, str) else dict(limit),
         "algorithm": algorithm,
         "key": key,
@@ -116,6 +121,7 @@ def rate_limit(
         "tier_resolver": tier_resolver,
         "shadow": shadow,
     }
+    limit_from(policy)
     return _stamp("rate_limit", {"rate_limit": policy}, response)
 
 

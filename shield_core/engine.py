@@ -12,7 +12,7 @@ import contextlib
 import copy
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
@@ -35,15 +35,25 @@ from shield_core.keys import EVERYTHING, RouteKey, Scope, check_service
 from shield_core.models import (
     AuditEntry,
     GlobalMaintenanceConfig,
+    GlobalRateLimitPolicy,
     Instance,
     MaintenanceWindow,
+    RateLimitHit,
+    RateLimitPolicy,
     RateLimitResult,
     RouteState,
     RouteStatus,
+    StoredPolicy,
 )
 from shield_core.plan import Authorship
 from shield_core.ports import AwaitingPort, HomeLoop, PlainPort, Port, drive
+from shield_core.rate_limit.caller import ContextCaller
+from shield_core.rate_limit.hits import HitQuery
+from shield_core.rate_limit.limiter import Limiter
+from shield_core.rate_limit.storage.base import RateLimitStorage
+from shield_core.rate_limit.storage.failover import guarded
 from shield_core.replica import Listener, NoStore, Replica, Status
+from shield_core.responses import limited
 from shield_core.ruleset import Decision, Ruleset, Trace
 from shield_core.snapshot import Changes, Commit, Snapshot
 
@@ -60,7 +70,11 @@ class ShieldEngine:
     ``service`` is this process's own service, if it has a name. ``resolver`` turns what a person
     wrote (a view name, a real URL) into keys; ``discover`` declares the routes of an adapter's
     application, before the first look at them. ``threads`` False keeps the replica's thread away,
-    for tests. Times are in seconds.
+    for tests. ``rate_limit_backend`` counts requests where the backend should not: a storage, or a
+    backend whose storage is taken. ``fail_open`` says what happens while it cannot be reached: requests
+    are counted in this process alone (True), or those that have a limit are blocked. ``num_proxies`` are
+    trusted to tell the client's address; ``draft_headers`` adds the IETF draft's ``RateLimit`` headers.
+    Times are in seconds.
     """
 
     def __init__(
@@ -76,6 +90,10 @@ class ShieldEngine:
         resolver: Callable[[str], Iterable[str]] | None = None,
         discover: Callable[[], None] | None = None,
         threads: bool = True,
+        rate_limit_backend: RateLimitStorage | ShieldBackend | None = None,
+        fail_open: bool = True,
+        num_proxies: int = 0,
+        draft_headers: bool = False,
     ) -> None:
         self.backend = awaited(backend if backend is not None else MemoryBackend())
         self.current_env = current_env
@@ -99,6 +117,12 @@ class ShieldEngine:
             threads=threads,
             run=lambda command: drive(self._plain._run(command)),
             register=lambda: drive(self._plain._register_declared()),
+            flush_hits=lambda: drive(self._plain._flush_hits()),
+        )
+        source = rate_limit_backend if rate_limit_backend is not None else self.backend
+        storage = source.rate_limit_storage() if isinstance(source, ShieldBackend) else source
+        self.limiter = Limiter(
+            guarded(storage, fail_open=fail_open), num_proxies=num_proxies, draft_headers=draft_headers
         )
         self._plain = copy.copy(self)
         self._plain._port = plain
@@ -126,10 +150,12 @@ class ShieldEngine:
         """Stop following and shut the backend down; the last rules stay in force until then."""
         if _is_plain(self._port):
             self.replica.stop()
+            self.limiter.storage.stop()
             self._home.leave_sync()
         else:
             # In a thread, because the replica may be waiting for this very loop.
             await asyncio.to_thread(self.replica.stop)
+            await asyncio.to_thread(self.limiter.storage.stop)
             await self._home.leave()
 
     async def __aenter__(self) -> Self:
@@ -170,13 +196,23 @@ class ShieldEngine:
     async def check(
         self, path: str, method: str | None = None, context: Mapping[str, Any] | None = None
     ) -> RateLimitResult | None:
-        """Raise the exception of the layer that blocks ``path`` (a key or a template), if any."""
+        """Raise the exception of the layer that blocks ``path`` (a key or a template), if any.
+
+        ``context`` tells who is asking: ip, headers, user, request. A request is charged to its limits;
+        the answer is what they say of it, None where it has none.
+        """
         key = RouteKey.parse(path)
-        rules = self.ruleset if _is_plain(self._port) else await self.replica.ready_async()
-        decision = rules.decide(method or key.method or "GET", key.path)
+        plain = _is_plain(self._port)
+        rules = self.ruleset if plain else await self.replica.ready_async()
+        asked = method or key.method or "GET"
+        decision = rules.decide(asked, key.path)
+        if decision.allowed and (layers := rules.limits(asked, key.path)):
+            caller = ContextCaller(context or {}, awaits=not plain)
+            outcome = self.limiter.limit(layers, caller, method=asked, path=key.path)
+            decision = limited(decision, await outcome if isinstance(outcome, Awaitable) else outcome)
         if not decision.allowed:
             raise decision.exception()
-        return None
+        return decision.outcome.result if decision.outcome is not None else None
 
     # -- declarations -----------------------------------------------------------------------
 
@@ -407,6 +443,169 @@ class ShieldEngine:
     ) -> GlobalMaintenanceConfig:
         return await self.disable_maintenance(Scope.service(service), reason, **by)
 
+    # -- rate limits --------------------------------------------------------------------------
+
+    async def list_limits(self, service: str | None = None) -> list[RateLimitPolicy]:
+        """Return the limits of routes, operators' and those of the code (at revision 0), by their keys."""
+        await self._register_declared()
+        snapshot = await self._fresh()
+        found = {key: state.rate_limit for key, state in snapshot.routes.items() if state.rate_limit}
+        for scope, policy in snapshot.policies.items():
+            if isinstance(policy, RateLimitPolicy):
+                found[scope.name] = policy
+        return [found[key] for key in sorted(found) if service in (None, found[key].key.service)]
+
+    async def get_limit(self, scope: Scope) -> StoredPolicy | None:
+        """Return the limit of a scope; of a route also what its code says, at revision 0."""
+        snapshot = await self._fresh()
+        if scope.kind == "route":
+            scope = Scope("route", plan.resolve(snapshot, self._target(scope.name), self.service))
+        return snapshot.policy(scope) or plan.policy_of_code(snapshot, scope)
+
+    async def set_limit(
+        self, scope: Scope, named: Mapping[str, Any], reason: str = "", **by: Unpack[Authorship]
+    ) -> StoredPolicy:
+        """Set the fields of a scope's limit that are ``named``; the others stay as they are.
+
+        Raises InvalidInputError for what is no limit.
+        """
+        given = {name: value for name, value in named.items() if value is not None}
+        found = await self._limit(plan.SetLimit, scope, by, reason=reason, named=given)
+        assert found is not None
+        return found
+
+    async def delete_limit(self, scope: Scope, reason: str = "", **by: Unpack[Authorship]) -> None:
+        """Take an operator's limit away; what the code says of a route counts again."""
+        await self._limit(plan.DeleteLimit, scope, by, reason=reason)
+
+    async def switch_limit(
+        self, scope: Scope, enabled: bool, reason: str = "", **by: Unpack[Authorship]
+    ) -> StoredPolicy:
+        """Pause the limit of everything or of a service, or take it up again."""
+        found = await self._limit(plan.SwitchLimit, scope, by, reason=reason, enabled=enabled)
+        assert found is not None
+        return found
+
+    async def reset_limit(
+        self, scope: Scope, reason: str = "", all_methods: bool = False, **by: Unpack[Authorship]
+    ) -> None:
+        """Let the counters of a scope begin anew, in every process."""
+        await self._limit(plan.ResetLimit, scope, by, reason=reason, all_methods=all_methods)
+
+    async def set_rate_limit_policy(
+        self,
+        path: str,
+        method: str | None = None,
+        limit: str | None = None,
+        *,
+        algorithm: str | None = None,
+        key_strategy: str | None = None,
+        on_missing_key: str | None = None,
+        burst: int | None = None,
+        tiers: Sequence[Mapping[str, str]] | None = None,
+        tier_resolver: str | None = None,
+        exempt_ips: Sequence[str] | None = None,
+        exempt_roles: Sequence[str] | None = None,
+        shadow: bool | None = None,
+        reason: str = "",
+        **by: Unpack[Authorship],
+    ) -> RateLimitPolicy:
+        """Set a route's limit; what is None stays as it is, at first as the code has it."""
+        named = {
+            "limit": limit,
+            "algorithm": algorithm,
+            "key_strategy": key_strategy,
+            "on_missing_key": on_missing_key,
+            "burst": burst,
+            "tiers": tiers,
+            "tier_resolver": tier_resolver,
+            "exempt_ips": exempt_ips,
+            "exempt_roles": exempt_roles,
+            "shadow": shadow,
+        }
+        found = await self.set_limit(_route_scope(path, method), named, reason, **by)
+        assert isinstance(found, RateLimitPolicy)
+        return found
+
+    async def get_rate_limit_policy(self, path: str, method: str | None = None) -> RateLimitPolicy | None:
+        found = await self.get_limit(_route_scope(path, method))
+        return found if isinstance(found, RateLimitPolicy) else None
+
+    async def delete_rate_limit_policy(
+        self, path: str, method: str | None = None, reason: str = "", **by: Unpack[Authorship]
+    ) -> None:
+        await self.delete_limit(_route_scope(path, method), reason, **by)
+
+    async def reset_rate_limit(
+        self, path: str, method: str | None = None, reason: str = "", **by: Unpack[Authorship]
+    ) -> None:
+        """Let a route's counters begin anew; without a method those of all its methods."""
+        scope = _route_scope(path, method)
+        every = RouteKey.parse(self._target(scope.name)).method is None
+        await self.reset_limit(scope, reason, every, **by)
+
+    async def get_rate_limit_hits(
+        self, path: str | None = None, limit: int | None = 100
+    ) -> list[RateLimitHit]:
+        """Return requests that limits have blocked (or would have, ``shadow``), newest first."""
+        await self._flush_hits()
+        key = RouteKey.parse(self._target(path), service=self.service) if path is not None else None
+        return await self._port.read_hits(HitQuery(key, limit))
+
+    async def get_global_rate_limit(self) -> GlobalRateLimitPolicy | None:
+        return _wide(await self.get_limit(EVERYTHING))
+
+    async def set_global_rate_limit(
+        self, limit: str | None = None, reason: str = "", **what: Any
+    ) -> GlobalRateLimitPolicy:
+        """Set the limit of everything; ``what`` are its fields, None and those left out stay."""
+        return await self._set_wide(EVERYTHING, limit, reason, what)
+
+    async def delete_global_rate_limit(self, reason: str = "", **by: Unpack[Authorship]) -> None:
+        await self.delete_limit(EVERYTHING, reason, **by)
+
+    async def reset_global_rate_limit(self, reason: str = "", **by: Unpack[Authorship]) -> None:
+        await self.reset_limit(EVERYTHING, reason, **by)
+
+    async def enable_global_rate_limit(
+        self, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalRateLimitPolicy:
+        return _there(await self.switch_limit(EVERYTHING, True, reason, **by))
+
+    async def disable_global_rate_limit(
+        self, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalRateLimitPolicy:
+        return _there(await self.switch_limit(EVERYTHING, False, reason, **by))
+
+    async def get_service_rate_limit(self, service: str) -> GlobalRateLimitPolicy | None:
+        return _wide(await self.get_limit(Scope.service(service)))
+
+    async def set_service_rate_limit(
+        self, service: str, limit: str | None = None, reason: str = "", **what: Any
+    ) -> GlobalRateLimitPolicy:
+        """Set the limit of one service, as ``set_global_rate_limit`` does that of everything."""
+        return await self._set_wide(Scope.service(service), limit, reason, what)
+
+    async def delete_service_rate_limit(
+        self, service: str, reason: str = "", **by: Unpack[Authorship]
+    ) -> None:
+        await self.delete_limit(Scope.service(service), reason, **by)
+
+    async def reset_service_rate_limit(
+        self, service: str, reason: str = "", **by: Unpack[Authorship]
+    ) -> None:
+        await self.reset_limit(Scope.service(service), reason, **by)
+
+    async def enable_service_rate_limit(
+        self, service: str, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalRateLimitPolicy:
+        return _there(await self.switch_limit(Scope.service(service), True, reason, **by))
+
+    async def disable_service_rate_limit(
+        self, service: str, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalRateLimitPolicy:
+        return _there(await self.switch_limit(Scope.service(service), False, reason, **by))
+
     # -- recovery ---------------------------------------------------------------------------
 
     async def restore(self, reason: str = "", timeout: float = 10.0, **by: Unpack[Authorship]) -> None:
@@ -487,6 +686,33 @@ class ShieldEngine:
         snapshot, _ = await self._run(command)
         return snapshot.maintenance(command.scope)
 
+    async def _limit(
+        self, command: type[plan.LimitCommand], scope: Scope, by: Authorship, **what: Any
+    ) -> StoredPolicy | None:
+        if scope.kind == "route":
+            scope = Scope("route", self._target(scope.name))
+
+        def made() -> plan.LimitCommand:
+            return command(by=by, scope=scope, service=self.service, **what)
+
+        try:
+            snapshot, key = await self._run(made())
+        except RouteNotFoundException:
+            await self._register_declared(scope.name)
+            snapshot, key = await self._run(made())
+        return snapshot.policy(Scope.of(key))
+
+    async def _set_wide(
+        self, scope: Scope, limit: str | None, reason: str, what: Mapping[str, Any]
+    ) -> GlobalRateLimitPolicy:
+        by = {name: what[name] for name in Authorship.__annotations__ if name in what}
+        named = {name: value for name, value in what.items() if name not in by}
+        return _there(await self.set_limit(scope, {"limit": limit, **named}, reason, **by))
+
+    async def _flush_hits(self) -> None:
+        if self.limiter.hits:
+            await self._port.write_hits(self.limiter.hits.drain(self.service))
+
     async def _run(
         self, command: plan.Command, published: Callable[[], None] | None = None
     ) -> tuple[Snapshot, str]:
@@ -549,6 +775,25 @@ class ShieldEngine:
         if len(keys) > 1:
             raise AmbiguousRouteError(text, keys)
         return keys[0] if keys else text
+
+
+def _route_scope(path: str, method: str | None) -> Scope:
+    """Return the scope of a route, whose key is still to be found; ``method`` may stand in the path."""
+    if not method:
+        return Scope("route", path)
+    key = RouteKey.parse(path)
+    if key.method not in (None, method.upper()):
+        raise InvalidInputError(f"{path!r} has another method than {method!r}.")
+    return Scope("route", str(key._replace(method=method.upper())))
+
+
+def _wide(policy: StoredPolicy | None) -> GlobalRateLimitPolicy | None:
+    return policy if isinstance(policy, GlobalRateLimitPolicy) else None
+
+
+def _there(policy: StoredPolicy) -> GlobalRateLimitPolicy:
+    assert isinstance(policy, GlobalRateLimitPolicy)
+    return policy
 
 
 def _is_plain(port: Port) -> bool:

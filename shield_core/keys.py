@@ -1,13 +1,14 @@
 """Route keys and scopes: the only place that parses or prints them.
 
-A route key is ``[service:][METHOD:]/template``. Maintenance configurations live in the same
-key space under reserved keys, so that one store, one change feed and one expectation check
+A route key is ``[service:][METHOD:]/template``. Maintenance configurations and rate limits live in
+the same key space under reserved keys, so that one store, one change feed and one expectation check
 serve every scope.
 """
 
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from shield_core.exceptions import InvalidKeyError
@@ -25,8 +26,6 @@ _SERVICE = re.compile(r"[a-z0-9][A-Za-z0-9._-]*")
 _CONVERTER = re.compile(r"\{([^{}:]+):[^{}]*\}")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 
-_GLOBAL_MAINTENANCE = "__shield:global__"
-_SERVICE_MAINTENANCE = re.compile(r"__shield:svc_global:(.+)__")
 RESERVED_PREFIX = "__shield:"
 INSTANCE_PREFIX = "__shield:instance:"
 #: Marks of a recovery, see shield_core.recovery.
@@ -97,6 +96,14 @@ def is_environment(name: object) -> bool:
     return isinstance(name, str) and bool(name.strip())
 
 
+class Facet(StrEnum):
+    """What is stored of a scope. ``RESET`` counts how often its rate limit was reset."""
+
+    STATE = "state"
+    LIMIT = "limit"
+    RESET = "reset"
+
+
 class Scope(NamedTuple):
     """What a maintenance configuration or a limit applies to, as a value.
 
@@ -113,25 +120,26 @@ class Scope(NamedTuple):
 
     @classmethod
     def of(cls, store_key: str) -> Scope:
-        """Return the scope whose maintenance or state is stored under ``store_key``."""
-        if store_key == _GLOBAL_MAINTENANCE:
-            return EVERYTHING
-        if match := _SERVICE_MAINTENANCE.fullmatch(store_key):
-            return cls("service", match[1])
-        if store_key in (RESTORE_KEY, ACCEPTED_KEY):
-            return cls("store", store_key)
-        return cls("route", store_key)
+        """Return the scope of which something is stored under ``store_key``."""
+        return parse_store_key(store_key)[1]
 
     @property
     def store_key(self) -> str:
-        """The key under which this scope's maintenance is stored and sent to clients."""
-        match self.kind:
-            case "global":
-                return _GLOBAL_MAINTENANCE
-            case "service":
-                return f"__shield:svc_global:{self.name}__"
-            case "route" | "store":
-                return self.name
+        """The key under which this scope's maintenance, or a route's state, is stored and sent to clients."""
+        return self.name if self.kind == "store" else self.key_of(Facet.STATE)
+
+    @property
+    def limit_key(self) -> str:
+        """The key under which this scope's rate limit is stored."""
+        return self.key_of(Facet.LIMIT)
+
+    @property
+    def reset_key(self) -> str:
+        return self.key_of(Facet.RESET)
+
+    def key_of(self, facet: Facet) -> str:
+        begin, end = _STORE_KEYS[facet, self.kind]
+        return f"{begin}{self.name}{end}"
 
     @property
     def label(self) -> str:
@@ -141,6 +149,32 @@ class Scope(NamedTuple):
 
 
 EVERYTHING = Scope("global")
+
+#: What stands before and after a scope's name in the keys of the store.
+_STORE_KEYS: dict[tuple[Facet, str], tuple[str, str]] = {
+    (Facet.STATE, "global"): ("__shield:global__", ""),
+    (Facet.STATE, "service"): ("__shield:svc_global:", "__"),
+    (Facet.STATE, "route"): ("", ""),
+    (Facet.LIMIT, "global"): ("__shield:global_rl__", ""),
+    (Facet.LIMIT, "service"): ("__shield:svc_rl:", "__"),
+    (Facet.LIMIT, "route"): ("__shield:rl:", "__"),
+    (Facet.RESET, "global"): ("__shield:global_rl_reset__", ""),
+    (Facet.RESET, "service"): ("__shield:svc_rl_reset:", "__"),
+    (Facet.RESET, "route"): ("__shield:rl_reset:", "__"),
+}
+
+
+def parse_store_key(store_key: str) -> tuple[Facet, Scope]:
+    """Return what is stored under ``store_key``, and of which scope."""
+    if is_route_key(store_key):
+        return Facet.STATE, Scope("route", store_key)
+    for (facet, kind), (begin, end) in _STORE_KEYS.items():
+        if not begin or not store_key.startswith(begin):
+            continue
+        name = store_key[len(begin) : len(store_key) - len(end)]
+        if f"{begin}{name}{end}" == store_key and bool(name) is (kind != "global"):
+            return facet, Scope(kind, name)  # type: ignore[arg-type]
+    return Facet.STATE, Scope("store", store_key)
 
 
 def is_route_key(store_key: str) -> bool:

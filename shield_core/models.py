@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from ipaddress import ip_network
 from typing import Any, Literal, Self, TypeAlias
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from shield_core.keys import ExemptEntry, RouteKey, is_route_key
+from shield_core.keys import ExemptEntry, Facet, RouteKey, is_route_key, parse_store_key
+from shield_core.rate_limit.grammar import Rate
+
+
+def reasons(error: ValidationError) -> str:
+    """Return what is wrong with an input, in a line."""
+    parts = []
+    for one in error.errors():
+        place = ".".join(str(part) for part in one["loc"])
+        said = str(one["msg"]).removeprefix("Value error, ")
+        parts.append(f"{place}: {said}" if place else said)
+    return "; ".join(parts)
 
 
 class RouteStatus(StrEnum):
@@ -20,6 +41,12 @@ class RouteStatus(StrEnum):
     DISABLED = "disabled"
     ENV_GATED = "env_gated"
     DEPRECATED = "deprecated"
+
+
+class LimitCause(StrEnum):
+    """What blocks a request besides a status."""
+
+    RATE_LIMITED = "rate_limited"
 
 
 WindowStatus: TypeAlias = Literal[RouteStatus.MAINTENANCE, RouteStatus.DISABLED]
@@ -67,6 +94,137 @@ class Baseline(_Value):
     read_only: bool = False
 
 
+class Algorithm(StrEnum):
+    """How requests are counted.
+
+    ``fixed_window``: in windows that begin with the clock's; up to twice the capacity around a boundary.
+    ``sliding_window``: exact, never more than the capacity in any window. ``token_bucket``: a steady
+    rate with the capacity as its store; up to capacity + limit in one period.
+    """
+
+    FIXED_WINDOW = "fixed_window"
+    SLIDING_WINDOW = "sliding_window"
+    TOKEN_BUCKET = "token_bucket"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Algorithm | None:
+        return cls.SLIDING_WINDOW if value == "moving_window" else None
+
+
+class KeyStrategy(StrEnum):
+    """Who is counted together. ``custom`` is the callable that the code's decorator has."""
+
+    IP = "ip"
+    USER = "user"
+    API_KEY = "api_key"
+    GLOBAL = "global"
+    CUSTOM = "custom"
+
+
+OnMissingKey: TypeAlias = Literal["exempt", "fallback_ip", "block"]
+
+
+def _check_limit(text: str) -> str:
+    Rate.parse(text)
+    return text.strip()
+
+
+class RateLimitTier(_Value):
+    """What one kind of caller may do: ``{"name": "pro", "limit": "1000/minute"}``."""
+
+    name: str
+    limit: str
+
+    _limit_parses = field_validator("limit")(_check_limit)
+
+
+class _Policy(_Value):
+    """What a limit at any scope has."""
+
+    limit: str
+    algorithm: Algorithm = Algorithm.FIXED_WINDOW
+    key_strategy: KeyStrategy = KeyStrategy.IP
+    on_missing_key: OnMissingKey | None = None
+    burst: NonNegativeInt = Field(default=0, le=1_000_000_000)
+    shadow: bool = False
+    revision: int = 0
+    updated_at: AwareDatetime | None = None
+    updated_by: str = ""
+
+    _limit_parses = field_validator("limit")(_check_limit)
+
+    @property
+    def window(self) -> None:
+        """Limits have no window."""
+
+
+class RateLimitPolicy(_Policy):
+    """The limit of one route. ``path`` is a template, with the service in front where there is one.
+
+    ``method`` empty means every method. ``tiers`` replace ``limit`` for callers of a tier, which
+    ``tier_resolver`` names: the user's attribute of that name, or ``custom``, the code's callable.
+    """
+
+    path: str
+    method: str = ""
+    tiers: tuple[RateLimitTier, ...] = ()
+    tier_resolver: str = "plan"
+    exempt_ips: tuple[str, ...] = ()
+    exempt_roles: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> RouteKey:
+        return RouteKey.parse(self.path)._replace(method=self.method or None)
+
+    @field_validator("exempt_ips")
+    @classmethod
+    def _networks_parse(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{text!r} is neither an IP address nor a network such as 10.0.0.0/8"
+                ) from None
+        return value
+
+    @model_validator(mode="after")
+    def _names_one_route(self) -> Self:
+        key = RouteKey.parse(self.path)
+        if key.method is not None:
+            raise ValueError(f"{self.path!r} has a method in it: give the method apart from the path")
+        RouteKey.parse(f"{self.method}:{key.path}" if self.method else key.path)
+        if len({tier.name for tier in self.tiers}) != len(self.tiers):
+            raise ValueError("two tiers have the same name")
+        return self
+
+
+class GlobalRateLimitPolicy(_Policy):
+    """The limit of everything or of one service; ``exempt_routes`` are exempt entries."""
+
+    exempt_routes: tuple[str, ...] = ()
+    enabled: bool = True
+
+    @field_validator("exempt_routes")
+    @classmethod
+    def _exempt_routes_parse(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            ExemptEntry.parse(entry)
+        return value
+
+
+class RateLimitReset(_Value):
+    """A mark that the counters of a scope begin anew: its revision is their generation."""
+
+    revision: int = 0
+    updated_at: AwareDatetime | None = None
+    updated_by: str = ""
+
+    @property
+    def window(self) -> None:
+        """A mark has no window."""
+
+
 class RouteState(_Value):
     """A route as it is stored: the base status, and an overlay window that never changes it.
 
@@ -85,6 +243,8 @@ class RouteState(_Value):
     successor_path: str | None = None
     force_active: bool = False
     read_only: bool = False
+    #: What the code's ``@rate_limit`` says, for operators; it decides only in the code's own process.
+    rate_limit: RateLimitPolicy | None = None
     origin: Literal["code", "operator"] = "code"
     baseline: Baseline | None = None
     release: str = ""
@@ -177,7 +337,20 @@ class GlobalMaintenanceConfig(_Value):
         return self.enabled or (self.window is not None and self.window.runs_at(moment))
 
 
-StoredObject: TypeAlias = RouteState | GlobalMaintenanceConfig
+StoredPolicy: TypeAlias = RateLimitPolicy | GlobalRateLimitPolicy
+StoredObject: TypeAlias = RouteState | GlobalMaintenanceConfig | StoredPolicy | RateLimitReset
+
+
+def value_type(store_key: str) -> type[StoredObject]:
+    """Return the model of what is stored under ``store_key``."""
+    facet, scope = parse_store_key(store_key)
+    match facet:
+        case Facet.LIMIT:
+            return RateLimitPolicy if scope.kind == "route" else GlobalRateLimitPolicy
+        case Facet.RESET:
+            return RateLimitReset
+        case _:
+            return RouteState if scope.kind == "route" else GlobalMaintenanceConfig
 
 
 class AuditEntry(_Value):
@@ -232,3 +405,18 @@ class RateLimitResult(_Value):
     retry_after_seconds: float = 0.0
     key: str = ""
     tier: str | None = None
+
+
+class RateLimitHit(_Value):
+    """One request that a limit blocked, or would have (``shadow``). API keys are hashed in ``key``."""
+
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    timestamp: AwareDatetime
+    path: str
+    method: str
+    key: str
+    limit: str
+    tier: str | None = None
+    reset_at: AwareDatetime
+    scope: str = ""
+    shadow: bool = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,7 +20,8 @@ from shield_core import forking
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
 from shield_core.exceptions import BackendError, ShieldException
-from shield_core.models import AuditEntry, Instance
+from shield_core.models import AuditEntry, Instance, RateLimitHit
+from shield_core.rate_limit.hits import HitQuery
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
 
 Result = TypeVar("Result")
@@ -196,6 +197,17 @@ class Port(ABC):
             await self._native(self._backend.beat_sync, instance)
         else:
             await self._at_home(self._backend.beat, instance)
+
+    async def write_hits(self, hits: Sequence[RateLimitHit]) -> None:
+        if isinstance(self._backend, SyncNativeBackend):
+            await self._native(self._backend.write_hits_sync, hits)
+        else:
+            await self._at_home(self._backend.write_hits, hits)
+
+    async def read_hits(self, query: HitQuery) -> list[RateLimitHit]:
+        if isinstance(self._backend, SyncNativeBackend):
+            return await self._native(self._backend.read_hits_sync, query)
+        return await self._at_home(self._backend.read_hits, query)
 
     async def instances(self) -> list[Instance]:
         if isinstance(self._backend, SyncNativeBackend):

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
-from shield_core.plan import ClearOverride, Command, SetScopeMaintenance
+from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Facet, parse_store_key
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RateLimitReset, RouteState, StoredObject
+from shield_core.plan import ClearOverride, Command, DeleteLimit, SetScopeMaintenance
 from shield_core.snapshot import Commit, Snapshot, Write
 
 
@@ -71,7 +71,7 @@ class Restore(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ResetEverything(Command):
-    """Lift every override and all maintenance, and accept the store as it is then."""
+    """Lift every override, all maintenance and all limits, and accept the store as it is then."""
 
     def plan(self, snapshot: Snapshot) -> Commit:
         parts = [self._lift(key).plan(snapshot) for key in _operator_keys(snapshot.objects.items())]
@@ -93,7 +93,9 @@ class ResetEverything(Command):
         )
 
     def _lift(self, key: str) -> Command:
-        scope = Scope.of(key)
+        facet, scope = parse_store_key(key)
+        if facet is Facet.LIMIT:
+            return DeleteLimit(by=self.by, reason=self.reason, now=self.now, scope=scope)
         if scope.kind == "route":
             return ClearOverride(by=self.by, reason=self.reason, now=self.now, target=key)
         return SetScopeMaintenance(by=self.by, reason=self.reason, now=self.now, scope=scope, enabled=False)
@@ -110,5 +112,7 @@ def _operator_keys(objects: Iterable[tuple[str, StoredObject]]) -> list[str]:
     return [
         key
         for key, value in objects
-        if key not in marks and not (isinstance(value, RouteState) and value.origin == "code")
+        if key not in marks
+        and not isinstance(value, RateLimitReset)
+        and not (isinstance(value, RouteState) and value.origin == "code")
     ]

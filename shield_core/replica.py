@@ -82,6 +82,7 @@ class Replica:
         threads: bool,
         run: Callable[[plan.Command], object],
         register: Callable[[], object],
+        flush_hits: Callable[[], object],
     ) -> None:
         self._backend = backend
         self._port = port
@@ -96,6 +97,7 @@ class Replica:
         self._threads = threads
         self._run_command = run
         self._register = register
+        self._flush_hits = flush_hits
         self._declared: dict[RouteKey, Declaration] = {}
         self._unregistered: dict[RouteKey, Declaration] = {}
         self._listeners: list[Listener] = []
@@ -357,6 +359,7 @@ class Replica:
             self._register()
             self._write_boundaries()
             self._beat()
+            self._flush_hits()
             self._next_write = 0.0
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is followed
             if not self._next_write:

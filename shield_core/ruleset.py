@@ -7,7 +7,7 @@ a rule without a window is a constant that all requests share, one with a window
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,6 +17,7 @@ from shield_core.declarations import Declaration
 from shield_core.exceptions import (
     EnvGatedException,
     MaintenanceException,
+    RateLimitExceededException,
     RequestBlocked,
     RouteDisabledException,
 )
@@ -25,12 +26,23 @@ from shield_core.keys import (
     HTTP_METHODS,
     SAFE_METHODS,
     ExemptEntry,
+    Facet,
     RouteKey,
     Scope,
-    is_route_key,
+    parse_store_key,
     without_slash,
 )
-from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow, RouteState, RouteStatus
+from shield_core.models import (
+    GlobalMaintenanceConfig,
+    GlobalRateLimitPolicy,
+    LimitCause,
+    MaintenanceWindow,
+    RateLimitPolicy,
+    RouteState,
+    RouteStatus,
+)
+from shield_core.rate_limit.layers import Layer
+from shield_core.rate_limit.limiter import Outcome
 from shield_core.snapshot import Snapshot
 
 
@@ -38,18 +50,20 @@ from shield_core.snapshot import Snapshot
 class Decision:
     """What to do with a request.
 
-    ``cause`` is the status that blocks (maintenance, disabled, env_gated), None when the request
+    ``cause`` is what blocks (maintenance, disabled, env_gated, rate_limited), None when the request
     is let through. ``key`` is the route's plain key, empty for a URL that matches no route.
-    ``until`` is the known end, in UTC. ``headers`` go on an allowed answer.
+    ``until`` is the known end, in UTC. ``headers`` go on an allowed answer. ``outcome`` is what its
+    limits said of the request, None where it has none.
     """
 
-    cause: RouteStatus | None = None
+    cause: RouteStatus | LimitCause | None = None
     key: str = ""
     scope: Scope = EVERYTHING
     reason: str = ""
     until: datetime | None = None
     headers: tuple[tuple[str, str], ...] = ()
     response: Callable[..., Any] | None = None
+    outcome: Outcome | None = None
 
     @property
     def allowed(self) -> bool:
@@ -62,6 +76,11 @@ class Decision:
                 return MaintenanceException(self.reason, self.until)
             case RouteStatus.DISABLED:
                 return RouteDisabledException(self.reason, self.until)
+            case LimitCause.RATE_LIMITED if self.outcome is not None:
+                result = self.outcome.result
+                return RateLimitExceededException(
+                    self.outcome.text, result.retry_after_seconds, result.reset_at, 0, result.key
+                )
             case _:
                 return EnvGatedException(self.key)
 
@@ -351,9 +370,16 @@ class Ruleset:
     service: str | None = None
     env: str | None = None
     clock: Callable[[], float] = time.time
+    #: Whether any request may have a limit.
+    is_limited: bool = False
     _tables: dict[str, _Methods] = field(default_factory=dict)
     _all_layers: tuple[_Layer, ...] = ()
     _layers: tuple[_Layer, ...] = ()
+    #: The operators' limits of routes, by template and method; those of wider scopes, compiled.
+    _policies: Mapping[str, Mapping[str | None, RateLimitPolicy]] = field(default_factory=dict)
+    _wide_limits: tuple[Layer, ...] = ()
+    #: What was asked for already, by method and template.
+    _limits: dict[tuple[str, str], tuple[Layer, ...]] = field(default_factory=dict)
 
     @classmethod
     def compile(
@@ -378,14 +404,18 @@ class Ruleset:
             path: _Methods(path, overrides.get(path, {}), declarations.get(path, {}), env)
             for path in {**overrides, **declarations}
         }
-        return cls(snapshot, service, env, clock, tables)._with_layers()
+        return cls(snapshot, service, env, clock, _tables=tables)._with_layers()._with_limits()
 
     def evolve(self, snapshot: Snapshot, changed: Iterable[str]) -> Ruleset:
         """Return the rules for ``snapshot``, compiling again only what ``changed`` (store keys) names."""
         tables = dict(self._tables)
-        layers_changed = False
+        layers_changed = limits_changed = False
         for store_key in changed:
-            if not is_route_key(store_key):
+            facet, scope = parse_store_key(store_key)
+            if facet is not Facet.STATE:
+                limits_changed = True
+                continue
+            if scope.kind != "route":
                 layers_changed = True
                 continue
             key = RouteKey.parse(store_key)
@@ -400,10 +430,12 @@ class Ruleset:
                 tables[key.path] = _Methods(key.path, overrides, old.declared, self.env)
             else:
                 tables.pop(key.path, None)
-        evolved = replace(self, snapshot=snapshot, _tables=tables)
-        return evolved._with_layers() if layers_changed else evolved
+        evolved = replace(self, snapshot=snapshot, _tables=tables, _limits={})
+        if layers_changed:
+            evolved = evolved._with_layers()
+        return evolved._with_limits() if limits_changed else evolved
 
-    def declare(self, declarations: Iterable[Declaration]) -> Ruleset:
+    def declare(self, declarations: Collection[Declaration]) -> Ruleset:
         """Return the rules with more declarations of this process."""
         tables = dict(self._tables)
         for declaration in declarations:
@@ -412,7 +444,8 @@ class Ruleset:
             tables[key.path] = _Methods(
                 key.path, old.overrides, {**old.declared, key.method: declaration}, self.env
             )
-        return replace(self, _tables=tables)
+        limited = self.is_limited or any(one.rate_limit for one in declarations)
+        return replace(self, is_limited=limited, _tables=tables, _limits={})
 
     def emptied(self) -> Ruleset:
         """Return rules that let everything pass."""
@@ -423,9 +456,61 @@ class Ruleset:
         return found if found is not None else _Methods(path, {}, {}, self.env)
 
     def _with_layers(self) -> Ruleset:
-        scopes = [EVERYTHING, *([Scope("service", self.service)] if self.service else [])]
-        layers = tuple(_Layer(scope, self.snapshot.maintenance(scope)) for scope in scopes)
+        layers = tuple(_Layer(scope, self.snapshot.maintenance(scope)) for scope in self._wide_scopes)
         return replace(self, _all_layers=layers, _layers=tuple(layer for layer in layers if layer.may_block))
+
+    def _with_limits(self) -> Ruleset:
+        policies: dict[str, dict[str | None, RateLimitPolicy]] = {}
+        for policy in self.snapshot.policies.values():
+            if isinstance(policy, RateLimitPolicy) and policy.key.service == self.service:
+                policies.setdefault(policy.key.path, {})[policy.key.method] = policy
+        wide = []
+        for scope in self._wide_scopes:
+            limit = self.snapshot.policy(scope)
+            if isinstance(limit, GlobalRateLimitPolicy) and limit.enabled:
+                wide.append(Layer.compile(scope, limit, generation=self.snapshot.generation(scope)))
+        declared = any(one.rate_limit for table in self._tables.values() for one in table.declared.values())
+        return replace(
+            self,
+            is_limited=bool(policies or wide or declared),
+            _policies=policies,
+            _wide_limits=tuple(wide),
+            _limits={},
+        )
+
+    @property
+    def _wide_scopes(self) -> list[Scope]:
+        return [EVERYTHING, *([Scope("service", self.service)] if self.service else [])]
+
+    def limits(self, method: str, path: str) -> tuple[Layer, ...]:
+        """Return the limits of a request to the template ``path``: global, service, route.
+
+        A path that matches no route has those of the wider scopes.
+        """
+        found = self._limits.get((method, path))
+        if found is None:
+            found = self._find_limits(_handler_method(method), path)
+            if path in self._tables and method in HTTP_METHODS:
+                self._limits[method, path] = found
+        return found
+
+    def _find_limits(self, method: str, path: str) -> tuple[Layer, ...]:
+        table = self._tables.get(path)
+        rule = table[method] if table is not None else None
+        layers: list[Layer] = []
+        if rule is None or not (rule.force_active or rule.always_open):
+            layers = [layer for layer in self._wide_limits if not layer.spares(method, path)]
+        by_code = None
+        if table is not None:
+            by_code = table.declared.get(method) or table.declared.get(None)
+        declared = by_code.rate_limit if by_code is not None else None
+        stored = self._policies.get(path, {})
+        policy = stored.get(method) or stored.get(None) or (declared.policy if declared else None)
+        if policy is not None:
+            own = Scope("route", str(policy.key._replace(service=self.service)))
+            generation = self.snapshot.generation(own)
+            layers.append(Layer.compile(own, policy, generation=generation, declared=declared))
+        return tuple(layers)
 
     def decide(
         self, method: str, path: str, *, at: datetime | None = None, trace: Trace | None = None

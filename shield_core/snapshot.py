@@ -8,7 +8,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Scope, is_route_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.models import (
+    AuditEntry,
+    GlobalMaintenanceConfig,
+    GlobalRateLimitPolicy,
+    RateLimitPolicy,
+    RateLimitReset,
+    RouteState,
+    StoredObject,
+    StoredPolicy,
+)
 
 
 class Cursor(NamedTuple):
@@ -107,6 +116,23 @@ class Snapshot:
         found = self.objects.get(scope.store_key)
         return found if isinstance(found, GlobalMaintenanceConfig) else GlobalMaintenanceConfig()
 
+    @cached_property
+    def policies(self) -> Mapping[Scope, StoredPolicy]:
+        """All stored rate limits by their scope."""
+        return {
+            Scope.of(key): value
+            for key, value in self.objects.items()
+            if isinstance(value, RateLimitPolicy | GlobalRateLimitPolicy)
+        }
+
+    def policy(self, scope: Scope) -> StoredPolicy | None:
+        found = self.objects.get(scope.limit_key)
+        return found if isinstance(found, RateLimitPolicy | GlobalRateLimitPolicy) else None
+
+    def generation(self, scope: Scope) -> int:
+        """Return how the counters of a scope's rate limit are numbered: by their last reset."""
+        return self.revision_of(scope.reset_key)
+
     def revision_of(self, store_key: str) -> int:
         found = self.objects.get(store_key)
         return found.revision if found is not None else 0
@@ -115,7 +141,7 @@ class Snapshot:
     def has_operator_content(self) -> bool:
         """Whether anything is here that an operator, not the code, put there."""
         return any(
-            (not is_route_key(key) and key not in (ACCEPTED_KEY, RESTORE_KEY))
+            not (is_route_key(key) or key in (ACCEPTED_KEY, RESTORE_KEY) or isinstance(value, RateLimitReset))
             or (isinstance(value, RouteState) and value.origin == "operator")
             for key, value in self.objects.items()
         )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from shield_core.engine import ShieldEngine
 from shield_core.keys import Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, MaintenanceWindow, RateLimitResult, RouteState, RouteStatus
+from shield_core.models import AuditEntry, GlobalMaintenanceConfig, GlobalRateLimitPolicy, Instance, MaintenanceWindow, RateLimitHit, RateLimitPolicy, RateLimitResult, RouteState, RouteStatus, StoredPolicy
 from shield_core.plan import Authorship
 from shield_core.ports import drive
 from typing import Any, Unpack
@@ -37,7 +37,11 @@ class SyncEngine:
         return drive(self._engine.instances())
 
     def check(self, path: str, method: str | None=None, context: Mapping[str, Any] | None=None) -> RateLimitResult | None:
-        """Raise the exception of the layer that blocks ``path`` (a key or a template), if any."""
+        """Raise the exception of the layer that blocks ``path`` (a key or a template), if any.
+
+            ``context`` tells who is asking: ip, headers, user, request. A request is charged to its limits;
+            the answer is what they say of it, None where it has none.
+            """
         return drive(self._engine.check(path, method, context))
 
     def register(self, path: str, meta: Mapping[str, Any]) -> None:
@@ -136,6 +140,89 @@ class SyncEngine:
 
     def disable_service_maintenance(self, service: str, reason: str='', **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
         return drive(self._engine.disable_service_maintenance(service, reason, **by))
+
+    def list_limits(self, service: str | None=None) -> list[RateLimitPolicy]:
+        """Return the limits of routes, operators' and those of the code (at revision 0), by their keys."""
+        return drive(self._engine.list_limits(service))
+
+    def get_limit(self, scope: Scope) -> StoredPolicy | None:
+        """Return the limit of a scope; of a route also what its code says, at revision 0."""
+        return drive(self._engine.get_limit(scope))
+
+    def set_limit(self, scope: Scope, named: Mapping[str, Any], reason: str='', **by: Unpack[Authorship]) -> StoredPolicy:
+        """Set the fields of a scope's limit that are ``named``; the others stay as they are.
+
+            Raises InvalidInputError for what is no limit.
+            """
+        return drive(self._engine.set_limit(scope, named, reason, **by))
+
+    def delete_limit(self, scope: Scope, reason: str='', **by: Unpack[Authorship]) -> None:
+        """Take an operator's limit away; what the code says of a route counts again."""
+        return drive(self._engine.delete_limit(scope, reason, **by))
+
+    def switch_limit(self, scope: Scope, enabled: bool, reason: str='', **by: Unpack[Authorship]) -> StoredPolicy:
+        """Pause the limit of everything or of a service, or take it up again."""
+        return drive(self._engine.switch_limit(scope, enabled, reason, **by))
+
+    def reset_limit(self, scope: Scope, reason: str='', all_methods: bool=False, **by: Unpack[Authorship]) -> None:
+        """Let the counters of a scope begin anew, in every process."""
+        return drive(self._engine.reset_limit(scope, reason, all_methods, **by))
+
+    def set_rate_limit_policy(self, path: str, method: str | None=None, limit: str | None=None, *, algorithm: str | None=None, key_strategy: str | None=None, on_missing_key: str | None=None, burst: int | None=None, tiers: Sequence[Mapping[str, str]] | None=None, tier_resolver: str | None=None, exempt_ips: Sequence[str] | None=None, exempt_roles: Sequence[str] | None=None, shadow: bool | None=None, reason: str='', **by: Unpack[Authorship]) -> RateLimitPolicy:
+        """Set a route's limit; what is None stays as it is, at first as the code has it."""
+        return drive(self._engine.set_rate_limit_policy(path, method, limit, algorithm=algorithm, key_strategy=key_strategy, on_missing_key=on_missing_key, burst=burst, tiers=tiers, tier_resolver=tier_resolver, exempt_ips=exempt_ips, exempt_roles=exempt_roles, shadow=shadow, reason=reason, **by))
+
+    def get_rate_limit_policy(self, path: str, method: str | None=None) -> RateLimitPolicy | None:
+        return drive(self._engine.get_rate_limit_policy(path, method))
+
+    def delete_rate_limit_policy(self, path: str, method: str | None=None, reason: str='', **by: Unpack[Authorship]) -> None:
+        return drive(self._engine.delete_rate_limit_policy(path, method, reason, **by))
+
+    def reset_rate_limit(self, path: str, method: str | None=None, reason: str='', **by: Unpack[Authorship]) -> None:
+        """Let a route's counters begin anew; without a method those of all its methods."""
+        return drive(self._engine.reset_rate_limit(path, method, reason, **by))
+
+    def get_rate_limit_hits(self, path: str | None=None, limit: int | None=100) -> list[RateLimitHit]:
+        """Return requests that limits have blocked (or would have, ``shadow``), newest first."""
+        return drive(self._engine.get_rate_limit_hits(path, limit))
+
+    def get_global_rate_limit(self) -> GlobalRateLimitPolicy | None:
+        return drive(self._engine.get_global_rate_limit())
+
+    def set_global_rate_limit(self, limit: str | None=None, reason: str='', **what: Any) -> GlobalRateLimitPolicy:
+        """Set the limit of everything; ``what`` are its fields, None and those left out stay."""
+        return drive(self._engine.set_global_rate_limit(limit, reason, **what))
+
+    def delete_global_rate_limit(self, reason: str='', **by: Unpack[Authorship]) -> None:
+        return drive(self._engine.delete_global_rate_limit(reason, **by))
+
+    def reset_global_rate_limit(self, reason: str='', **by: Unpack[Authorship]) -> None:
+        return drive(self._engine.reset_global_rate_limit(reason, **by))
+
+    def enable_global_rate_limit(self, reason: str='', **by: Unpack[Authorship]) -> GlobalRateLimitPolicy:
+        return drive(self._engine.enable_global_rate_limit(reason, **by))
+
+    def disable_global_rate_limit(self, reason: str='', **by: Unpack[Authorship]) -> GlobalRateLimitPolicy:
+        return drive(self._engine.disable_global_rate_limit(reason, **by))
+
+    def get_service_rate_limit(self, service: str) -> GlobalRateLimitPolicy | None:
+        return drive(self._engine.get_service_rate_limit(service))
+
+    def set_service_rate_limit(self, service: str, limit: str | None=None, reason: str='', **what: Any) -> GlobalRateLimitPolicy:
+        """Set the limit of one service, as ``set_global_rate_limit`` does that of everything."""
+        return drive(self._engine.set_service_rate_limit(service, limit, reason, **what))
+
+    def delete_service_rate_limit(self, service: str, reason: str='', **by: Unpack[Authorship]) -> None:
+        return drive(self._engine.delete_service_rate_limit(service, reason, **by))
+
+    def reset_service_rate_limit(self, service: str, reason: str='', **by: Unpack[Authorship]) -> None:
+        return drive(self._engine.reset_service_rate_limit(service, reason, **by))
+
+    def enable_service_rate_limit(self, service: str, reason: str='', **by: Unpack[Authorship]) -> GlobalRateLimitPolicy:
+        return drive(self._engine.enable_service_rate_limit(service, reason, **by))
+
+    def disable_service_rate_limit(self, service: str, reason: str='', **by: Unpack[Authorship]) -> GlobalRateLimitPolicy:
+        return drive(self._engine.disable_service_rate_limit(service, reason, **by))
 
     def restore(self, reason: str='', timeout: float=10.0, **by: Unpack[Authorship]) -> None:
         """Let a running process put the rules back into an emptied store.

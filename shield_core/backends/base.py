@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
@@ -18,7 +19,10 @@ from shield_core import audit
 from shield_core.audit import AuditQuery
 from shield_core.exceptions import ConflictError
 from shield_core.keys import INSTANCE_PREFIX, Scope, is_route_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, RouteState, StoredObject
+from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState, StoredObject, value_type
+from shield_core.rate_limit.hits import KEPT, HitQuery
+from shield_core.rate_limit.storage.base import RateLimitStorage
+from shield_core.rate_limit.storage.memory import MemoryRateLimitStorage
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 
 Result = TypeVar("Result")
@@ -145,6 +149,22 @@ class ShieldBackend(ABC):
         noted = [state for state in await self.list_states() if state.path.startswith(INSTANCE_PREFIX)]
         return [Instance.model_validate_json(state.reason) for state in noted]
 
+    async def write_hits(self, hits: Sequence[RateLimitHit]) -> None:
+        """Keep hits of rate limits, the oldest first, for a while; here for this process alone."""
+        self._hits.extend(hits)
+
+    async def read_hits(self, query: HitQuery) -> list[RateLimitHit]:
+        """Return the hits that ``query`` selects, newest first."""
+        return query.select(reversed(list(self._hits)))
+
+    def rate_limit_storage(self) -> RateLimitStorage:
+        """Return where requests are counted, unless ``rate_limit_backend`` says where."""
+        return MemoryRateLimitStorage()
+
+    @cached_property
+    def _hits(self) -> deque[RateLimitHit]:
+        return deque(maxlen=KEPT)
+
     def after_commit(self, publish: Callable[[], None]) -> None:
         """Call ``publish`` once the last commit is certain; at once, outside a transaction."""
         publish()
@@ -252,6 +272,14 @@ class SyncNativeBackend(RevisionedBackend):
     def instances_sync(self) -> list[Instance]:
         return []
 
+    def write_hits_sync(self, hits: Sequence[RateLimitHit]) -> None:
+        """Keep hits of rate limits, the oldest first, for a while; here for this process alone."""
+        self._hits.extend(hits)
+
+    def read_hits_sync(self, query: HitQuery) -> list[RateLimitHit]:
+        """Return the hits that ``query`` selects, newest first."""
+        return query.select(reversed(list(self._hits)))
+
     def prepare_sync(self) -> None:
         """Take what a commit will need before its plan is read, in a transaction of the caller's."""
 
@@ -283,6 +311,12 @@ class SyncNativeBackend(RevisionedBackend):
     async def instances(self) -> list[Instance]:
         return await self.hop(self.instances_sync)
 
+    async def write_hits(self, hits: Sequence[RateLimitHit]) -> None:
+        await self.hop(self.write_hits_sync, hits)
+
+    async def read_hits(self, query: HitQuery) -> list[RateLimitHit]:
+        return await self.hop(self.read_hits_sync, query)
+
 
 def stamped(commit: Commit, cursor: Cursor, previous_hash: str) -> Changes:
     """Return what ``commit`` becomes at ``cursor``: objects with their revision, sealed audit entries."""
@@ -302,7 +336,7 @@ def check_expectations(commit: Commit, revision_of: Callable[[str], int]) -> Non
 
 
 def encoded(key: str, value: StoredObject) -> RouteState:
-    """Return ``value`` as a route state: maintenance travels as JSON in the reason."""
+    """Return ``value`` as a route state: maintenance and limits travel as JSON in the reason."""
     if isinstance(value, RouteState):
         return value
     return RouteState.model_construct(
@@ -313,7 +347,7 @@ def encoded(key: str, value: StoredObject) -> RouteState:
 def decoded(state: RouteState) -> StoredObject:
     if is_route_key(state.path):
         return state
-    return GlobalMaintenanceConfig.model_validate_json(state.reason)
+    return value_type(state.path).model_validate_json(state.reason)
 
 
 class RecentChanges:

@@ -16,7 +16,7 @@ from typing import Any
 
 from shield_core.backends.base import decoded
 from shield_core.keys import RouteKey, is_route_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RouteState, StoredObject
+from shield_core.models import AuditEntry, RouteState, StoredObject, value_type
 from shield_core.snapshot import Snapshot, branch
 
 _OURS = frozenset({"states", "configs", "audit", "audit_head", "deleted", "epoch", "revision", "digest"})
@@ -61,7 +61,7 @@ def parse(text: str) -> Document:
         raise TypeError("it holds no JSON object")
     states, configs, deleted = (_object(data, name) for name in ("states", "configs", "deleted"))
     objects: dict[str, StoredObject] = {key: _state(key, found) for key, found in states.items()}
-    objects |= {key: GlobalMaintenanceConfig.model_validate(found) for key, found in configs.items()}
+    objects |= {key: value_type(key).model_validate(found) for key, found in configs.items()}
     digest = _digest(states, configs)
     epoch = str(data.get("epoch") or "")
     edited = not epoch or data.get("digest") != digest

@@ -6,6 +6,14 @@ command's ``plan`` does no I/O and may be repeated on a newer snapshot after a c
 
 from shield_core.plan.bookkeeping import CrossBoundary, Register, crossed_boundary
 from shield_core.plan.commands import Authorship, Command
+from shield_core.plan.limits import (
+    DeleteLimit,
+    LimitCommand,
+    ResetLimit,
+    SetLimit,
+    SwitchLimit,
+    policy_of_code,
+)
 from shield_core.plan.resolution import resolve
 from shield_core.plan.routes import (
     CancelSchedule,
@@ -32,19 +40,25 @@ __all__ = [
     "ClearOverride",
     "Command",
     "CrossBoundary",
+    "DeleteLimit",
     "Disable",
     "DisableScopeMaintenance",
     "Enable",
     "EnableScopeMaintenance",
+    "LimitCommand",
     "Register",
+    "ResetLimit",
     "RouteCommand",
     "Schedule",
     "ScopeCommand",
     "SetEnvironments",
     "SetExemptPaths",
+    "SetLimit",
     "SetMaintenance",
     "SetRoute",
     "SetScopeMaintenance",
+    "SwitchLimit",
     "crossed_boundary",
+    "policy_of_code",
     "resolve",
 ]

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from shield_core.models import (
+    GlobalMaintenanceConfig,
     RouteState,
     StoredObject,
 )
@@ -34,10 +35,18 @@ class Register(Command):
         return Commit(tuple(writes), (), expect)
 
     def _told_anew(self, known: RouteState, declared: RouteState) -> RouteState | None:
-        same_code = known.code == declared.code and known.force_active == declared.force_active
+        same_code = (known.code, known.force_active, known.rate_limit) == (
+            declared.code,
+            declared.force_active,
+            declared.rate_limit,
+        )
         if same_code and (known.origin == "code" or known.baseline is not None):
             return None
-        told: dict[str, Any] = {"force_active": declared.force_active, "release": declared.release}
+        told: dict[str, Any] = {
+            "force_active": declared.force_active,
+            "rate_limit": declared.rate_limit,
+            "release": declared.release,
+        }
         if known.origin == "operator":
             told["baseline"] = declared.code
         else:
@@ -97,4 +106,4 @@ def _because(command: CrossBoundary, reason: str) -> CrossBoundary:
 def _status_at(found: StoredObject, moment: datetime) -> str:
     if isinstance(found, RouteState):
         return found.effective(moment)
-    return scope_status(found, moment)
+    return scope_status(found, moment) if isinstance(found, GlobalMaintenanceConfig) else ""

@@ -60,10 +60,10 @@ class Command(ABC):
         expected = self.by.get("expected_revision")
         if expected is not None and expected != revision:
             raise ConflictError(scope.label, expected, revision)
-        service = RouteKey.parse(store_key).service if scope.kind == "route" else scope.name or None
+        service = RouteKey.parse(scope.name).service if scope.kind == "route" else scope.name or None
         entry = AuditEntry(
             timestamp=self.now,
-            path=store_key,
+            path=scope.store_key,
             service=service,
             action=action,
             actor=self.by.get("actor", "system"),

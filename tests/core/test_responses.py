@@ -95,5 +95,5 @@ def test_the_end_of_a_window_is_told_in_utc():
 
 
 def test_a_closed_gate_has_no_answer_of_its_own():
-    with pytest.raises(AssertionError, match="only maintenance and disabled"):
+    with pytest.raises(AssertionError, match="only maintenance, disabled and limits"):
         answer_to("env_gated")

@@ -1,0 +1,98 @@
+"""The log of blocked requests: noted in this process, and stored in batches by the replica's thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import islice
+from typing import NamedTuple
+
+from shield_core import forking
+from shield_core.keys import RouteKey
+from shield_core.models import RateLimitHit
+
+#: How many hits wait to be stored at most; of a flood the latest are kept.
+WAITING = 1000
+#: How many hits a store keeps.
+KEPT = 10_000
+
+
+class HitQuery(NamedTuple):
+    """Which hits are asked for: of one key (a bare path means all methods), the newest ``limit``."""
+
+    key: RouteKey | None = None
+    limit: int | None = 100
+
+    def select(self, newest_first: Iterable[RateLimitHit]) -> list[RateLimitHit]:
+        return list(islice((hit for hit in newest_first if self.matches(hit)), self.limit))
+
+    def matches(self, hit: RateLimitHit) -> bool:
+        if self.key is None:
+            return True
+        same_path = RouteKey.parse(hit.path) == self.key._replace(method=None)
+        return same_path and self.key.method in (None, hit.method)
+
+
+class _Note(NamedTuple):
+    moment: float
+    path: str
+    method: str
+    key: str
+    limit: str
+    tier: str | None
+    reset_after: float
+    scope: str
+    shadow: bool
+
+
+class Hits:
+    """Those hits that wait to be stored. Noting one costs a request next to nothing."""
+
+    def __init__(self) -> None:
+        self._notes: deque[_Note] = deque(maxlen=WAITING)
+        self._lock = threading.Lock()
+        forking.watch(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._notes.clear()  # the parent stores them
+
+    def note(
+        self,
+        *,
+        path: str,
+        method: str,
+        key: str,
+        limit: str,
+        tier: str | None,
+        reset_after: float,
+        scope: str,
+        shadow: bool,
+    ) -> None:
+        self._notes.append(_Note(time.time(), path, method, key, limit, tier, reset_after, scope, shadow))
+
+    def __bool__(self) -> bool:
+        return bool(self._notes)
+
+    def drain(self, service: str | None = None) -> list[RateLimitHit]:
+        """Take out all hits that wait, the oldest first; ``service`` is put before their paths."""
+        prefix = f"{service}:" if service else ""
+        with self._lock:
+            notes = [self._notes.popleft() for _ in range(len(self._notes))]
+        return [
+            RateLimitHit(
+                timestamp=datetime.fromtimestamp(note.moment, UTC),
+                path=f"{prefix}{note.path}",
+                method=note.method,
+                key=note.key,
+                limit=note.limit,
+                tier=note.tier,
+                reset_at=datetime.fromtimestamp(note.moment + note.reset_after, UTC),
+                scope=note.scope,
+                shadow=note.shadow,
+            )
+            for note in notes
+        ]
