@@ -5,13 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from shield_core.engine import ShieldEngine
 from shield_core.keys import Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, GlobalRateLimitPolicy, Instance, MaintenanceWindow, RateLimitHit, RateLimitPolicy, RateLimitResult, RouteState, RouteStatus, StoredPolicy
+from shield_core.models import AuditEntry, Instance
+from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow
+from shield_core.models import GlobalRateLimitPolicy, RateLimitHit, RateLimitPolicy, StoredPolicy
+from shield_core.models import MaintenanceWindow, RouteState, RouteStatus
+from shield_core.models import RateLimitResult
 from shield_core.plan import Authorship
 from shield_core.ports import drive
+from typing import Any
 from typing import Any, Unpack
+from typing import Unpack
 
 
 class SyncEngine:
@@ -31,10 +38,6 @@ class SyncEngine:
     def stop(self) -> None:
         """Stop following and shut the backend down; the last rules stay in force until then."""
         return drive(self._engine.stop())
-
-    def instances(self) -> list[Instance]:
-        """Return the processes that follow the store and were heard of in the last 90 seconds."""
-        return drive(self._engine.instances())
 
     def check(self, path: str, method: str | None=None, context: Mapping[str, Any] | None=None) -> RateLimitResult | None:
         """Raise the exception of the layer that blocks ``path`` (a key or a template), if any.
@@ -223,6 +226,10 @@ class SyncEngine:
 
     def disable_service_rate_limit(self, service: str, reason: str='', **by: Unpack[Authorship]) -> GlobalRateLimitPolicy:
         return drive(self._engine.disable_service_rate_limit(service, reason, **by))
+
+    def instances(self) -> list[Instance]:
+        """Return the processes that follow the store and were heard of in the last 90 seconds."""
+        return drive(self._engine.instances())
 
     def restore(self, reason: str='', timeout: float=10.0, **by: Unpack[Authorship]) -> None:
         """Let a running process put the rules back into an emptied store.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from pathlib import Path
 
-from shield_core import engine
+from shield_core.engine import ShieldEngine
 
 TARGET = Path(__file__).with_name("sync.py")
 
@@ -38,20 +39,23 @@ class SyncEngine:
 
 def generate() -> str:
     """Return the module's source."""
-    module = ast.parse(inspect.getsource(engine))
-    imports = [
-        node
-        for node in module.body
-        if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "__future__"
-    ]
-    body = next(
-        node for node in module.body if isinstance(node, ast.ClassDef) and node.name == "ShieldEngine"
-    )
-    methods = [
-        _plain(node)
-        for node in body.body
-        if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_")
-    ]
+    methods: list[str] = []
+    imports: list[ast.Import | ast.ImportFrom] = []
+    for owner in (ShieldEngine, *ShieldEngine.__bases__):
+        module = ast.parse(inspect.getsource(sys.modules[owner.__module__]))
+        imports += [
+            node
+            for node in module.body
+            if isinstance(node, ast.Import | ast.ImportFrom) and getattr(node, "module", "") != "__future__"
+        ]
+        body = next(
+            node for node in module.body if isinstance(node, ast.ClassDef) and node.name == owner.__name__
+        )
+        methods += [
+            _plain(node)
+            for node in body.body
+            if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_")
+        ]
     code = "\n\n".join(methods)
     used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     lines = [line for node in imports if (line := _kept(node, used))]

@@ -122,6 +122,6 @@ async def test_a_change_that_is_always_overtaken_is_given_up(backend, make_engin
             raise ConflictError("GET:/x", 1, 2)
 
         monkeypatch.setattr(engine._port, "commit", overtaken)
-        monkeypatch.setattr("shield_core.engine._ATTEMPTS", 5)
+        monkeypatch.setattr("shield_core.operations.commits._ATTEMPTS", 5)
         with pytest.raises(BackendError, match="overtaken 5 times"):
             await engine.disable("GET:/x")

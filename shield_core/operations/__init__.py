@@ -1,0 +1,1 @@
+"""The engine's operations, in groups. All are coroutines; ``engine.sync`` has them as plain functions."""
