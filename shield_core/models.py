@@ -126,7 +126,7 @@ OnMissingKey: TypeAlias = Literal["exempt", "fallback_ip", "block"]
 
 def _check_limit(text: str) -> str:
     Rate.parse(text)
-    return text.strip()
+    return " ".join(text.split())
 
 
 class RateLimitTier(_Value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,15 +15,16 @@ from django.db import IntegrityError, OperationalError, connections, models, rou
 from shield_core import forking
 from shield_core.audit import AuditQuery
 from shield_core.backends.base import Result, SyncNativeBackend, check_expectations, stamped
-from shield_core.models import INSTANCE_TTL, AuditEntry, Instance
+from shield_core.models import INSTANCE_TTL, AuditEntry, Instance, RateLimitHit
+from shield_core.rate_limit.hits import KEPT, HitQuery
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 from shield_django import rows
 from shield_django.models import (
+    Stored,
     StoredAuditEntry,
     StoredDeletion,
     StoredInstance,
-    StoredMaintenance,
-    StoredRoute,
+    StoredRateLimitHit,
     StoreRevision,
 )
 from shield_django.wakeup import Wakeup, has_layer
@@ -148,13 +149,33 @@ class ModelsBackend(SyncNativeBackend):
     def instances_sync(self) -> list[Instance]:
         return [rows.from_instance_row(row) for row in StoredInstance.objects.using(self.alias)]
 
+    @forking.held_off()
+    def write_hits_sync(self, hits: Sequence[RateLimitHit]) -> None:
+        """Keep hits beside the state, without a revision: nobody's rules depend on them."""
+        if not hits:
+            return
+        table = StoredRateLimitHit.objects.using(self.alias)
+        with transaction.atomic(using=self.alias):
+            table.bulk_create([rows.to_hit_row(hit) for hit in hits], batch_size=_BATCH)
+            newest = table.aggregate(newest=models.Max("number"))["newest"]
+            table.filter(number__lte=newest - KEPT).delete()
+
+    @forking.held_off()
+    def read_hits_sync(self, query: HitQuery) -> list[RateLimitHit]:
+        hits = StoredRateLimitHit.objects.using(self.alias)
+        if query.key is not None:
+            hits = hits.filter(path=str(query.key._replace(method=None)))
+            if query.key.method is not None:
+                hits = hits.filter(method=query.key.method)
+        return [rows.from_hit_row(row) for row in hits[: query.limit]]
+
     def _position(self) -> Cursor:
         found = StoreRevision.objects.using(self.alias).filter(pk=_ROW).values_list("epoch", "revision")
         return Cursor(*next(iter(found), ("", 0)))
 
-    def _rows(self, after: int = -1) -> Iterable[StoredRoute | StoredMaintenance]:
-        for table in (StoredRoute, StoredMaintenance):
-            yield from table.objects.using(self.alias).filter(revision__gt=after)
+    def _rows(self, after: int = -1) -> Iterable[Stored]:
+        for table in rows.TABLES:
+            yield from table._default_manager.using(self.alias).filter(revision__gt=after)
 
     # -- writing ----------------------------------------------------------------------------
 

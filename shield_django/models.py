@@ -14,6 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from shield_core.models import RouteState, RouteStatus
 
 KEY_LENGTH = 500
+#: A route's key with what the store puts around it (``shield_core.keys``).
+STORE_KEY_LENGTH = KEY_LENGTH + 40
+#: A rate limit as it is written ("100/minute"), or a status.
+LIMIT_LENGTH = 64
 
 
 class Status(models.TextChoices):
@@ -43,16 +47,16 @@ class StoreRevision(models.Model):
         return f"{self.epoch}:{self.revision}"
 
 
-class Stored(models.Model):
-    """What route states and maintenance have in common."""
+class ScopeKind(models.TextChoices):
+    GLOBAL = "global", _("everything")
+    SERVICE = "service", _("service")
+    ROUTE = "route", _("route")
 
-    key = models.CharField(max_length=KEY_LENGTH, primary_key=True)
-    reason = models.TextField(blank=True)
-    note = models.TextField(blank=True)
-    read_only = models.BooleanField(default=False)
-    window_start = models.DateTimeField(null=True)
-    window_end = models.DateTimeField(null=True)
-    window = models.JSONField(null=True, help_text="The whole window, as it is sent to clients.")
+
+class Stored(models.Model):
+    """What all objects of the store have in common."""
+
+    key = models.CharField(max_length=STORE_KEY_LENGTH, primary_key=True)
     revision = models.BigIntegerField(db_index=True)
     updated_at = models.DateTimeField(null=True)
     updated_by = models.CharField(max_length=255, blank=True)
@@ -65,7 +69,21 @@ class Stored(models.Model):
         return self.key
 
 
-class StoredRoute(Stored):
+class StoredLifecycle(Stored):
+    """What route states and maintenance have in common."""
+
+    reason = models.TextField(blank=True)
+    note = models.TextField(blank=True)
+    read_only = models.BooleanField(default=False)
+    window_start = models.DateTimeField(null=True)
+    window_end = models.DateTimeField(null=True)
+    window = models.JSONField(null=True, help_text="The whole window, as it is sent to clients.")
+
+    class Meta:
+        abstract = True
+
+
+class StoredRoute(StoredLifecycle):
     """A route's state: ``status`` is the base status, which no window changes."""
 
     service = models.CharField(max_length=255, null=True, db_index=True)  # noqa: DJ001 - None is "no service"
@@ -78,13 +96,14 @@ class StoredRoute(Stored):
     force_active = models.BooleanField(default=False)
     origin = models.CharField(max_length=8, choices=Origin.choices, db_index=True)
     baseline = models.JSONField(null=True)
+    rate_limit = models.JSONField(null=True, help_text="What the code's @rate_limit says.")
     release = models.CharField(max_length=255, blank=True)
 
     class Meta:
         default_permissions = ()
 
 
-class StoredMaintenance(Stored):
+class StoredMaintenance(StoredLifecycle):
     """The maintenance of everything or of one service."""
 
     enabled = models.BooleanField(default=False)
@@ -95,10 +114,72 @@ class StoredMaintenance(Stored):
         default_permissions = ()
 
 
+class StoredRateLimit(Stored):
+    """An operator's rate limit of everything, of a service or of a route.
+
+    ``path`` and ``method`` are of a route's limit; ``method`` empty is every method. ``enabled`` and
+    ``exempt_routes`` are of the wider scopes, tiers and the other exemptions of routes.
+    """
+
+    scope = models.CharField(max_length=8, choices=ScopeKind.choices)
+    service = models.CharField(max_length=255, null=True, db_index=True)  # noqa: DJ001 - None is "no service"
+    method = models.CharField(max_length=32, blank=True)
+    path = models.CharField(max_length=KEY_LENGTH, blank=True)
+    limit = models.CharField(max_length=LIMIT_LENGTH)
+    algorithm = models.CharField(max_length=16)
+    key_strategy = models.CharField(max_length=16)
+    on_missing_key = models.CharField(max_length=16, null=True)  # noqa: DJ001 - None is the strategy's own
+    burst = models.BigIntegerField(default=0)
+    enabled = models.BooleanField(default=True)
+    shadow = models.BooleanField(default=False)
+    tiers = models.JSONField(default=list)
+    tier_resolver = models.CharField(max_length=255, blank=True)
+    exempt_ips = models.JSONField(default=list)
+    exempt_roles = models.JSONField(default=list)
+    exempt_routes = models.JSONField(default=list)
+
+    class Meta:
+        default_permissions = ()
+
+
+class StoredRateLimitReset(Stored):
+    """When the counters of a scope last began anew; ``revision`` is their generation."""
+
+    class Meta:
+        default_permissions = ()
+
+
+class StoredRateLimitHit(models.Model):
+    """A request that a rate limit blocked, or would have (``shadow``); the latest are kept.
+
+    Callers choose what stands in most columns, so that these have no length.
+    """
+
+    number = models.BigAutoField(primary_key=True)
+    id = models.CharField(max_length=32)
+    timestamp = models.DateTimeField()
+    path = models.TextField()
+    method = models.TextField(blank=True)
+    key = models.TextField(blank=True)
+    limit = models.CharField(max_length=LIMIT_LENGTH)
+    tier = models.TextField(null=True)  # noqa: DJ001 - None is "no tier"
+    reset_at = models.DateTimeField()
+    scope = models.TextField(blank=True)
+    shadow = models.BooleanField(default=False)
+    extra = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("-number",)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class StoredDeletion(models.Model):
     """At which revision an object went away, for those who follow the changes."""
 
-    key = models.CharField(max_length=KEY_LENGTH, primary_key=True)
+    key = models.CharField(max_length=STORE_KEY_LENGTH, primary_key=True)
     revision = models.BigIntegerField(db_index=True)
 
     class Meta:
@@ -133,15 +214,15 @@ class StoredAuditEntry(models.Model):
     number = models.BigAutoField(primary_key=True)
     id = models.CharField(max_length=32, unique=True)
     timestamp = models.DateTimeField(db_index=True)
-    path = models.CharField(max_length=KEY_LENGTH, db_index=True)
+    path = models.CharField(max_length=STORE_KEY_LENGTH, db_index=True)
     service = models.CharField(max_length=255, null=True, db_index=True)  # noqa: DJ001 - None is "no service"
     action = models.CharField(max_length=64, db_index=True)
     actor = models.CharField(max_length=255, db_index=True)
     platform = models.CharField(max_length=32)
     reason = models.TextField(blank=True)
     note = models.TextField(blank=True)
-    previous_status = models.CharField(max_length=16, null=True)  # noqa: DJ001 - None is "no status"
-    new_status = models.CharField(max_length=16, null=True)  # noqa: DJ001 - None is "no status"
+    previous_status = models.CharField(max_length=LIMIT_LENGTH, null=True)  # noqa: DJ001 - None is "no status"
+    new_status = models.CharField(max_length=LIMIT_LENGTH, null=True)  # noqa: DJ001 - None is "no status"
     revision = models.BigIntegerField(db_index=True)
     request_id = models.CharField(max_length=255, blank=True)
     client_ip = models.CharField(max_length=64, blank=True)
@@ -211,15 +292,15 @@ class AuditLogEntry(Unmanaged):
 
     id = models.CharField(max_length=32, primary_key=True)
     timestamp = models.DateTimeField(_("time"))
-    path = models.CharField(_("route"), max_length=KEY_LENGTH)
+    path = models.CharField(_("route"), max_length=STORE_KEY_LENGTH)
     service = models.CharField(_("service"), max_length=255, blank=True)
     action = models.CharField(_("action"), max_length=64)
     actor = models.CharField(_("who"), max_length=255)
     platform = models.CharField(_("from"), max_length=32)
     reason = models.TextField(_("reason"), blank=True)
     note = models.TextField(_("note"), blank=True)
-    previous_status = models.CharField(_("before"), max_length=16, blank=True)
-    new_status = models.CharField(_("after"), max_length=16, blank=True)
+    previous_status = models.CharField(_("before"), max_length=LIMIT_LENGTH, blank=True)
+    new_status = models.CharField(_("after"), max_length=LIMIT_LENGTH, blank=True)
     revision = models.BigIntegerField(_("revision"), default=0)
     request_id = models.CharField(_("request id"), max_length=255, blank=True)
     client_ip = models.CharField(_("client address"), max_length=64, blank=True)

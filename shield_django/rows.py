@@ -7,67 +7,150 @@ from typing import Any
 
 from django.conf import settings
 
-from shield_core.keys import Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, Instance, RouteState
+from shield_core.keys import Facet, RouteKey, Scope, parse_store_key
+from shield_core.models import (
+    AuditEntry,
+    GlobalMaintenanceConfig,
+    Instance,
+    RateLimitHit,
+    RateLimitPolicy,
+    RateLimitReset,
+    RouteState,
+    StoredPolicy,
+    value_type,
+)
 from shield_core.models import StoredObject as Value
-from shield_django.models import Stored, StoredAuditEntry, StoredInstance, StoredMaintenance, StoredRoute
+from shield_django.models import (
+    Stored,
+    StoredAuditEntry,
+    StoredInstance,
+    StoredMaintenance,
+    StoredRateLimit,
+    StoredRateLimitHit,
+    StoredRateLimitReset,
+    StoredRoute,
+)
 
-_ROUTE = ("service", "status", "successor_path", "force_active", "origin", "release")
-_MAINTENANCE = ("enabled", "include_force_active")
-_BOTH = ("reason", "note", "read_only", "revision", "updated_by")
+#: The tables that hold the store's objects.
+TABLES: tuple[type[Stored], ...] = (StoredRoute, StoredMaintenance, StoredRateLimit, StoredRateLimitReset)
+
+_LIFECYCLE = ("reason", "note", "read_only")
+_ROUTE = (*_LIFECYCLE, "service", "status", "successor_path", "force_active", "origin", "release")
+_MAINTENANCE = (*_LIFECYCLE, "enabled", "include_force_active")
+_LIMIT = ("limit", "algorithm", "key_strategy", "on_missing_key", "burst", "shadow")
+_LIMIT_OF_ROUTE = ("path", "method", "tier_resolver")
+_ALL = ("revision", "updated_by")
 _AUDIT = tuple(name for name in AuditEntry.model_fields if name != "timestamp")
+_HIT = ("id", "path", "method", "key", "limit", "tier", "scope", "shadow")
 
 
-def table_of(store_key: str) -> type[StoredRoute] | type[StoredMaintenance]:
-    return StoredRoute if Scope.of(store_key).kind == "route" else StoredMaintenance
+def table_of(store_key: str) -> type[Stored]:
+    facet, scope = parse_store_key(store_key)
+    match facet:
+        case Facet.LIMIT:
+            return StoredRateLimit
+        case Facet.RESET:
+            return StoredRateLimitReset
+        case _:
+            return StoredRoute if scope.kind == "route" else StoredMaintenance
 
 
-def to_row(store_key: str, value: Value) -> StoredRoute | StoredMaintenance:
+def to_row(store_key: str, value: Value) -> Stored:
     common = {
         "key": store_key,
-        "window": value.window.model_dump(mode="json") if value.window else None,
-        "window_start": _to_column(value.window.start) if value.window else None,
-        "window_end": _to_column(value.window.end) if value.window else None,
+        **_pick(value, _ALL),
         "updated_at": _to_column(value.updated_at),
         "extra": _extra(value),
     }
-    if isinstance(value, RouteState):
-        key = value.key
-        return StoredRoute(
-            **common,
-            **_pick(value, _BOTH + _ROUTE),
-            method=key.method or "",
-            path=key.path,
-            allowed_envs=list(value.allowed_envs),
-            sunset_date=_to_column(value.sunset_date),
-            baseline=value.baseline.model_dump(mode="json") if value.baseline else None,
-        )
-    return StoredMaintenance(
-        **common, **_pick(value, _BOTH + _MAINTENANCE), exempt_paths=list(value.exempt_paths)
-    )
-
-
-def from_row(row: StoredRoute | StoredMaintenance) -> Value:
-    common = {
-        **row.extra,
-        **_pick(row, _BOTH),
-        "window": row.window,
-        "updated_at": _from_column(row.updated_at),
-    }
-    if isinstance(row, StoredRoute):
-        return RouteState.model_validate(
-            {
+    match value:
+        case RouteState():
+            key = value.key
+            return StoredRoute(
                 **common,
-                **_pick(row, _ROUTE),
+                **_pick(value, _ROUTE),
+                **_window_columns(value),
+                method=key.method or "",
+                path=key.path,
+                allowed_envs=list(value.allowed_envs),
+                sunset_date=_to_column(value.sunset_date),
+                baseline=value.baseline.model_dump(mode="json") if value.baseline else None,
+                rate_limit=value.rate_limit.model_dump(mode="json") if value.rate_limit else None,
+            )
+        case GlobalMaintenanceConfig():
+            return StoredMaintenance(
+                **common,
+                **_pick(value, _MAINTENANCE),
+                **_window_columns(value),
+                exempt_paths=list(value.exempt_paths),
+            )
+        case RateLimitReset():
+            return StoredRateLimitReset(**common)
+        case _:
+            return StoredRateLimit(**common, **_limit_columns(Scope.of(store_key), value))
+
+
+def from_row(row: Stored) -> Value:
+    common = {**row.extra, **_pick(row, _ALL), "updated_at": _from_column(row.updated_at)}
+    match row:
+        case StoredRoute():
+            said = {
+                **_pick(row, (*_ROUTE, "window", "allowed_envs", "baseline", "rate_limit")),
                 "path": row.key,
-                "allowed_envs": row.allowed_envs,
                 "sunset_date": _from_column(row.sunset_date),
-                "baseline": row.baseline,
             }
-        )
-    return GlobalMaintenanceConfig.model_validate(
-        {**common, **_pick(row, _MAINTENANCE), "exempt_paths": row.exempt_paths}
+        case StoredMaintenance():
+            said = _pick(row, (*_MAINTENANCE, "window", "exempt_paths"))
+        case StoredRateLimit() if row.scope == "route":
+            said = _pick(row, (*_LIMIT, *_LIMIT_OF_ROUTE, "tiers", "exempt_ips", "exempt_roles"))
+            said["path"] = str(RouteKey(row.service, None, row.path))
+        case StoredRateLimit():
+            said = _pick(row, (*_LIMIT, "enabled", "exempt_routes"))
+        case _:
+            said = {}
+    return value_type(row.key).model_validate({**common, **said})
+
+
+def _window_columns(value: RouteState | GlobalMaintenanceConfig) -> dict[str, Any]:
+    window = value.window
+    return {
+        "window": window.model_dump(mode="json") if window else None,
+        "window_start": _to_column(window.start) if window else None,
+        "window_end": _to_column(window.end) if window else None,
+    }
+
+
+def _limit_columns(scope: Scope, policy: StoredPolicy) -> dict[str, Any]:
+    columns = {"scope": scope.kind, "service": scope.name or None, **_pick(policy, _LIMIT)}
+    if not isinstance(policy, RateLimitPolicy):
+        return {**columns, "enabled": policy.enabled, "exempt_routes": list(policy.exempt_routes)}
+    return {
+        **columns,
+        **_pick(policy, _LIMIT_OF_ROUTE),
+        "service": policy.key.service,
+        "path": policy.key.path,
+        "tiers": [tier.model_dump(mode="json") for tier in policy.tiers],
+        "exempt_ips": list(policy.exempt_ips),
+        "exempt_roles": list(policy.exempt_roles),
+    }
+
+
+def to_hit_row(hit: RateLimitHit) -> StoredRateLimitHit:
+    return StoredRateLimitHit(
+        **{name: _storable(value) for name, value in _pick(hit, _HIT).items()},
+        timestamp=to_column(hit.timestamp),
+        reset_at=to_column(hit.reset_at),
+        extra=_extra(hit),
     )
+
+
+def from_hit_row(row: StoredRateLimitHit) -> RateLimitHit:
+    moments = {name: _from_column(getattr(row, name)) for name in ("timestamp", "reset_at")}
+    return RateLimitHit.model_validate({**row.extra, **_pick(row, _HIT), **moments})
+
+
+def _storable(value: Any) -> Any:
+    """Return a text without what PostgreSQL cannot hold: callers choose the path that they ask for."""
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
 def to_audit_row(entry: AuditEntry) -> StoredAuditEntry:

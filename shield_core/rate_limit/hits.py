@@ -32,7 +32,7 @@ class HitQuery(NamedTuple):
     def matches(self, hit: RateLimitHit) -> bool:
         if self.key is None:
             return True
-        same_path = RouteKey.parse(hit.path) == self.key._replace(method=None)
+        same_path = hit.path == str(self.key._replace(method=None))
         return same_path and self.key.method in (None, hit.method)
 
 
