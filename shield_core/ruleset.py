@@ -494,6 +494,10 @@ class Ruleset:
                 self._limits[method, path] = found
         return found
 
+    def limits_unrouted(self, method: str, path: str) -> tuple[Layer, ...]:
+        """Return the limits of a URL path that matches no route: those of the wider scopes."""
+        return tuple(layer for layer in self._wide_limits if not layer.spares(_handler_method(method), path))
+
     def _find_limits(self, method: str, path: str) -> tuple[Layer, ...]:
         table = self._tables.get(path)
         rule = table[method] if table is not None else None
