@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
-from shield_core.models import RouteStatus
+from shield_core.models import LimitCause, RouteStatus
 from shield_core.responses import Answer, answer
 from shield_core.ruleset import Decision
 
@@ -15,6 +15,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 #: Frameworks annotate their callables each in their own way.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+
 
 _TRY_AGAIN_LATER = 1013
 _POLICY_VIOLATION = 1008
@@ -34,7 +35,7 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, decision:
     """Refuse before the connection is accepted.
 
     Where the server offers a denial response it is the HTTP answer, else a close code: 1013 (try
-    again later) for maintenance, 1008 (policy violation) for the rest.
+    again later) for maintenance and limits, 1008 (policy violation) for the rest.
     """
     await receive()  # websocket.connect
     if _DENIAL_RESPONSE not in scope.get("extensions", {}):
@@ -49,18 +50,37 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, decision:
 
 def close_code(decision: Decision) -> int:
     """Return the code with which a blocked WebSocket is closed."""
-    return _TRY_AGAIN_LATER if decision.cause is RouteStatus.MAINTENANCE else _POLICY_VIOLATION
+    again_later = decision.cause in (RouteStatus.MAINTENANCE, LimitCause.RATE_LIMITED)
+    return _TRY_AGAIN_LATER if again_later else _POLICY_VIOLATION
 
 
-def with_headers(send: Send, added: tuple[tuple[str, str], ...]) -> Send:
+class HasHeaders(Protocol):
+    """A decision, or what will have made one when the response starts."""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+
+
+def with_headers(send: Send, source: HasHeaders) -> Send:
     """Return a ``send`` that adds headers to the response, unless the application set them itself."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             present = {bytes(name).lower() for name, _ in headers}
-            new = ((name.lower().encode(), value.encode()) for name, value in added)
+            new = ((name.lower().encode(), value.encode()) for name, value in source.headers)
             message = {**message, "headers": [*headers, *(one for one in new if one[0] not in present)]}
         await send(message)
 
     return send_with_headers
+
+
+def preflight_for(scope: Scope) -> str:
+    """Return the method that a CORS preflight asks for, empty for any other request."""
+    if scope.get("method") != "OPTIONS":
+        return ""
+    headers = dict(scope["headers"])
+    if b"origin" not in headers:
+        return ""
+    asked: bytes = headers.get(b"access-control-request-method", b"")
+    return asked.decode("latin-1")

@@ -88,6 +88,8 @@ class Application:
     def _learn(self) -> RouteTable:
         table = RouteTable(self.app)
         _tell_hosts_apart(table)
+        for route in table.all_routes():
+            route.takes_limits = stamps.takes_limits(route)
         stamps.declare(self._engine, self.app, stamps.declarations(table, self._always_open(table)))
         stamps.warn_of_lost_stamps(table)
         for one in table.all_tables():

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Awaitable, Callable
+from functools import cache, lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar, overload
 
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from shield_core import decorators
 from shield_core.declarations import Declaration
 from shield_core.decorators import deprecated, force_active, meta_of
 from shield_core.keys import WEBSOCKET, RouteKey
-from shield_core.ruleset import Ruleset
+from shield_core.rate_limit.limiter import Limiter
+from shield_core.rate_limit.storage.memory import MemoryRateLimitStorage
+from shield_core.responses import limited
+from shield_core.ruleset import Decision, Ruleset
 from shield_core.snapshot import Snapshot
+from shield_fastapi.limits import WAITING, charge
+from shield_fastapi.sources import Scope
 
 __all__ = ["Stamp", "deprecated", "disabled", "env_only", "force_active", "maintenance", "rate_limit"]
 
@@ -38,37 +44,66 @@ class Stamp:
     """A decorator for views that is a dependency for ``Depends`` as well."""
 
     #: What FastAPI sees of it as a dependency: it wants the connection, and no query parameter.
-    __signature__ = signature(target=HTTPConnection)
+    __signature__ = signature(target=HTTPConnection, response=Response)
 
     def __init__(self, decorator: Callable[[Any], Any]) -> None:
         self._decorator = decorator
         decorator(self)
+        # FastAPI looks here whether the dependency is to be awaited; else it would take a thread.
+        self.__dict__["__call__"] = self._enforce
 
     @overload
-    def __call__(self, target: HTTPConnection) -> None: ...
+    def __call__(self, target: HTTPConnection, response: Response) -> Awaitable[None]: ...
 
     @overload
     def __call__(self, target: View) -> View: ...
 
-    def __call__(self, target: Any) -> Any:
+    def __call__(self, target: Any, response: Response | None = None) -> Any:
         if isinstance(target, HTTPConnection):
-            return self._enforce_alone(target)
+            return self._enforce(target, response)
         return self._decorator(target)
 
-    def _enforce_alone(self, connection: HTTPConnection) -> None:
-        """Enforce the stamp where neither middleware nor guard has decided on this request's route."""
-        from shield_fastapi.guard import DECIDED, block
+    async def _enforce(self, target: HTTPConnection, response: Response | None) -> None:
+        """Take what is left for this dependency; enforce it alone where nobody else has decided."""
+        from shield_fastapi.guard import DECIDED, add_headers, block
 
-        scope = connection.scope
-        if DECIDED in scope and scope[DECIDED].key:
+        scope = target.scope
+        if waiting := scope.get(WAITING):
+            decisions = [await taking.rest() for taking in waiting]
+        elif DECIDED in scope and scope[DECIDED].key:
             return
-        method, path = scope.get("method", WEBSOCKET), scope["path"]
-        key = RouteKey(None, None, path)
-        declared = {key: Declaration.from_meta(key, meta_of(self))}
-        rules = Ruleset.compile(Snapshot(), declared, env=os.environ.get("SHIELD_ENV"))
-        decision = rules.decide(method, path)
-        if not decision.allowed:
-            block(connection, decision)
+        else:
+            decisions = [await self._decide_alone(scope)]
+        for decision in decisions:
+            if not decision.allowed:
+                block(target, decision)
+            add_headers(response, decision)
+
+    async def _decide_alone(self, scope: Scope) -> Decision:
+        method, template = scope.get("method", WEBSOCKET), _template(scope)
+        rules = _rules_of(self, method, template, os.environ.get("SHIELD_ENV"))
+        decision = rules.decide(method, template)
+        if decision.allowed and (layers := rules.limits(method, template)):
+            decision = limited(decision, await charge(_own_limiter(), layers, scope, template))
+        return decision
+
+
+@lru_cache(maxsize=1024)
+def _rules_of(stamp: Stamp, method: str, template: str, env: str | None) -> Ruleset:
+    key = RouteKey(None, method, template)
+    return Ruleset.compile(Snapshot(), {key: Declaration.from_meta(key, meta_of(stamp))}, env=env)
+
+
+@cache
+def _own_limiter() -> Limiter:
+    """Return what counts for dependencies that stand alone, in this process."""
+    return Limiter(MemoryRateLimitStorage())
+
+
+def _template(scope: Scope) -> str:
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    found = getattr(context or scope.get("route"), "path_format", None)
+    return str(found or scope["path"])
 
 
 def _dependable(make: Callable[Parameters, Callable[[Any], Any]]) -> Callable[Parameters, Stamp]:

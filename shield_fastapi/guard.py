@@ -18,6 +18,7 @@ from shield_core.responses import answer, log_blocked
 from shield_core.ruleset import Decision
 from shield_fastapi.application import Application
 from shield_fastapi.decorators import signature
+from shield_fastapi.limits import Taking, layers_of
 from shield_fastapi.routes import Route
 from shield_fastapi.sources import Scope
 
@@ -56,9 +57,17 @@ class ShieldGuard:
             decision = rules.decide_unrouted(method, scope["path"])
         else:
             decision = rules.decide(method, found.template)
+        if decision.allowed and rules.is_limited and (layers := layers_of(rules, scope, found)):
+            decision = await Taking(self._engine, layers, scope, found, decision).now()
         if not decision.allowed:
             block(connection, decision)
         scope[DECIDED] = decision
+        add_headers(response, decision)
+
+
+def add_headers(response: Response | None, decision: Decision) -> None:
+    """Put the headers of an allowed request on the answer, unless the handler returns one of its own."""
+    if response is not None:
         for name, value in decision.headers:
             response.headers[name] = value
 

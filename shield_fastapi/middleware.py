@@ -11,7 +11,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 
 from shield_core.asgi import Application as ASGIApplication
-from shield_core.asgi import Message, Receive, Scope, Send, refuse_websocket, send_answer, with_headers
+from shield_core.asgi import (
+    Message,
+    Receive,
+    Scope,
+    Send,
+    preflight_for,
+    refuse_websocket,
+    send_answer,
+    with_headers,
+)
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
@@ -20,6 +29,7 @@ from shield_core.ruleset import ALLOWED, Decision, Ruleset
 from shield_fastapi.application import Application
 from shield_fastapi.guard import DECIDED
 from shield_fastapi.hiding import hide
+from shield_fastapi.limits import Taking, layers_of
 from shield_fastapi.routes import Route
 from shield_fastapi.sources import application_of
 
@@ -76,13 +86,20 @@ class ShieldMiddleware:
             decision = rules.decide(method, found.template)
         if decision is None or decision.cause is not None:
             found, decision = self._decide(application, rules, scope, found)
+        taking: Taking | None = None
+        if rules.is_limited and decision.cause is None and (layers := layers_of(rules, scope, found)):
+            taking = Taking(self.engine, layers, scope, found, decision)
+            taking.response = self._responses.get("rate_limited")
+            decision = await taking.now()
         if decision.cause is not None:
             await self._block(scope, receive, send, decision)
             return
         scope[DECIDED] = decision
         if found is not None and not found.is_opaque:
             scope[DECIDED_BY] = self.engine
-        await self.app(scope, receive, with_headers(send, decision.headers) if decision.headers else send)
+        if taking is not None or decision.headers:
+            send = with_headers(send, taking or decision)
+        await self.app(scope, receive, send)
 
     def _decide(
         self, application: Application, rules: Ruleset, scope: Scope, found: Route | None
@@ -161,7 +178,7 @@ def _tell_of_failure(starting: asyncio.Task[None]) -> None:
 def _on_route(rules: Ruleset, scope: Scope, route: Route | None) -> Decision:
     """Decide on a route (None: an unknown URL), other than on its gate."""
     method = scope.get("method", WEBSOCKET)
-    asked = _preflight_for(scope) if method == "OPTIONS" else ""
+    asked = preflight_for(scope)
     if route is None or not route.template:
         return ALLOWED if asked else rules.decide_unrouted(method, scope["path"])
     decision = rules.decide(method, route.template)
@@ -170,15 +187,6 @@ def _on_route(rules: Ruleset, scope: Scope, route: Route | None) -> Decision:
     if decision.cause is RouteStatus.ENV_GATED and not route.takes(scope):
         return ALLOWED  # the gate of a route that is hidden by now; this one answers 405
     return decision
-
-
-def _preflight_for(scope: Scope) -> str:
-    """Return the method that a CORS preflight asks for, empty for any other request."""
-    headers = dict(scope["headers"])
-    if b"origin" not in headers:
-        return ""
-    asked: bytes = headers.get(b"access-control-request-method", b"")
-    return asked.decode("latin-1")
 
 
 def _warn_of_inner_cors(app: Any) -> None:

@@ -31,7 +31,8 @@ class Route:
     convertors: of two routes of one shape the first is met. ``methods`` are those that it takes
     (None: all), ``verbs`` those that have a key (None: the key without a method). ``table`` is set
     for mounts and hosts with routes inside, ``mount`` for what is inside of one. What routes
-    further behind one that ``is_opaque`` is unseen.
+    further behind one that ``is_opaque`` is unseen. A dependency ``takes_limits`` where it knows more
+    of the caller than the middleware.
     """
 
     position: int
@@ -48,6 +49,7 @@ class Route:
     mount: Route | None = None
     table: RouteTable | None = None
     is_opaque: bool = False
+    takes_limits: bool = False
 
     def takes(self, scope: Scope) -> bool:
         """Whether the method fits; otherwise the framework answers 405."""

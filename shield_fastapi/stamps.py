@@ -80,6 +80,13 @@ def _handlers(route: Route) -> Iterator[tuple[str | None, tuple[Any, ...]]]:
             yield verb, (*outer, route.endpoint)
 
 
+def takes_limits(route: Route) -> bool:
+    """Whether ``Depends(rate_limit(…))`` is among the dependencies of a route."""
+    return any(
+        "rate_limit" in meta_of(one) for one in _stamps_in(getattr(route.source.seen, "dependant", None))
+    )
+
+
 def _stamps_in(dependant: Any) -> Iterator[Stamp]:
     """Yield the stamps among dependencies, those of dependencies included."""
     for one in getattr(dependant, "dependencies", ()):

@@ -167,7 +167,7 @@ async def test_an_operator_rules_wherever_a_route_is_declared(build: Any, serve:
         (env_only("dev"), 404),
         (env_only("test"), 200),
         (force_active, 200),
-        (rate_limit("1/hour"), 200),
+        (rate_limit("2/hour"), 200),
     ],
 )
 async def test_decorators_in_any_order_with_the_route(
