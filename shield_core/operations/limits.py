@@ -29,18 +29,19 @@ class LimitOperations(Committing):
         """Return the limits of routes, operators' and those of the code (at revision 0), by their keys."""
         await self._register_declared()
         snapshot = await self._fresh()
-        found = {key: state.rate_limit for key, state in snapshot.routes.items() if state.rate_limit}
+        by_code = [plan.limit_of_code(snapshot, Scope("route", key)) for key in snapshot.routes]
+        found = {str(policy.key): policy for policy in by_code if policy is not None}
         for scope, policy in snapshot.policies.items():
             if isinstance(policy, RateLimitPolicy):
                 found[scope.name] = policy
         return [found[key] for key in sorted(found) if service in (None, found[key].key.service)]
 
     async def get_limit(self, scope: Scope) -> StoredPolicy | None:
-        """Return the limit of a scope; of a route also what its code says, at revision 0."""
+        """Return the limit in force at a scope: of a route its own, its bare path's or the code's."""
         snapshot = await self._fresh()
         if scope.kind == "route":
             scope = Scope("route", plan.resolve(snapshot, self._target(scope.name), self.service))
-        return snapshot.policy(scope) or plan.policy_of_code(snapshot, scope)
+        return plan.limit_in_force(snapshot, scope)[1]
 
     async def set_limit(
         self, scope: Scope, named: Mapping[str, Any], reason: str = "", **by: Unpack[Authorship]
@@ -103,33 +104,36 @@ class LimitOperations(Committing):
             "exempt_roles": exempt_roles,
             "shadow": shadow,
         }
-        found = await self.set_limit(_route_scope(path, method), named, reason, **by)
+        found = await self.set_limit(self._route_scope(path, method), named, reason, **by)
         assert isinstance(found, RateLimitPolicy)
         return found
 
     async def get_rate_limit_policy(self, path: str, method: str | None = None) -> RateLimitPolicy | None:
-        found = await self.get_limit(_route_scope(path, method))
+        found = await self.get_limit(self._route_scope(path, method))
         return found if isinstance(found, RateLimitPolicy) else None
 
     async def delete_rate_limit_policy(
         self, path: str, method: str | None = None, reason: str = "", **by: Unpack[Authorship]
     ) -> None:
-        await self.delete_limit(_route_scope(path, method), reason, **by)
+        await self.delete_limit(self._route_scope(path, method), reason, **by)
 
     async def reset_rate_limit(
         self, path: str, method: str | None = None, reason: str = "", **by: Unpack[Authorship]
     ) -> None:
         """Let a route's counters begin anew; without a method those of all its methods."""
-        scope = _route_scope(path, method)
+        scope = self._route_scope(path, method)
         every = RouteKey.parse(self._target(scope.name)).method is None
         await self.reset_limit(scope, reason, every, **by)
 
     async def get_rate_limit_hits(
         self, path: str | None = None, limit: int | None = 100
     ) -> list[RateLimitHit]:
-        """Return requests that limits have blocked (or would have, ``shadow``), newest first."""
+        """Return requests that limits have blocked (or would have, ``shadow``), newest first.
+
+        A bare ``path`` means all its methods.
+        """
         await self._flush_hits()
-        key = RouteKey.parse(self._target(path), service=self.service) if path is not None else None
+        key = plan.hit_key(await self._fresh(), self._target(path), self.service) if path else None
         return await self._port.read_hits(HitQuery(key, limit))
 
     async def get_global_rate_limit(self) -> GlobalRateLimitPolicy | None:
@@ -191,6 +195,7 @@ class LimitOperations(Committing):
     ) -> StoredPolicy | None:
         if scope.kind == "route":
             scope = Scope("route", self._target(scope.name))
+            await self._register_declared()  # what is not named stays as the code has it
 
         def made() -> plan.LimitCommand:
             return command(by=by, scope=scope, service=self.service, **what)
@@ -209,19 +214,18 @@ class LimitOperations(Committing):
         named = {name: value for name, value in what.items() if name not in by}
         return _there(await self.set_limit(scope, {"limit": limit, **named}, reason, **by))
 
+    def _route_scope(self, path: str, method: str | None) -> Scope:
+        """Return the scope of a route, whose key is still to be found; ``method`` may stand in the path."""
+        if not method:
+            return Scope("route", path)
+        key = RouteKey.parse(self._target(path))
+        if key.method not in (None, method.upper()):
+            raise InvalidInputError(f"{path!r} has another method than {method!r}.")
+        return Scope("route", str(key._replace(method=method.upper())))
+
     async def _flush_hits(self) -> None:
         if self.limiter.hits:
             await self._port.write_hits(self.limiter.hits.drain(self.service))
-
-
-def _route_scope(path: str, method: str | None) -> Scope:
-    """Return the scope of a route, whose key is still to be found; ``method`` may stand in the path."""
-    if not method:
-        return Scope("route", path)
-    key = RouteKey.parse(path)
-    if key.method not in (None, method.upper()):
-        raise InvalidInputError(f"{path!r} has another method than {method!r}.")
-    return Scope("route", str(key._replace(method=method.upper())))
 
 
 def _wide(policy: StoredPolicy | None) -> GlobalRateLimitPolicy | None:

@@ -12,7 +12,9 @@ from shield_core.plan.limits import (
     ResetLimit,
     SetLimit,
     SwitchLimit,
-    policy_of_code,
+    hit_key,
+    limit_in_force,
+    limit_of_code,
 )
 from shield_core.plan.resolution import resolve
 from shield_core.plan.routes import (
@@ -59,6 +61,8 @@ __all__ = [
     "SetScopeMaintenance",
     "SwitchLimit",
     "crossed_boundary",
-    "policy_of_code",
+    "hit_key",
+    "limit_in_force",
+    "limit_of_code",
     "resolve",
 ]

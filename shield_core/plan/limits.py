@@ -5,14 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import ValidationError
 
-from shield_core.exceptions import ConflictError, InvalidInputError, RouteNotFoundException
+from shield_core.exceptions import (
+    AmbiguousRouteError,
+    ConflictError,
+    InvalidInputError,
+    RouteNotFoundException,
+)
 from shield_core.keys import RouteKey, Scope
 from shield_core.models import (
     GlobalRateLimitPolicy,
+    KeyStrategy,
     RateLimitPolicy,
     RateLimitReset,
     StoredPolicy,
@@ -24,6 +30,11 @@ from shield_core.snapshot import Commit, Snapshot
 
 #: How audit actions begin, by the kind of the scope.
 _PREFIXES = {"global": "global_rl", "service": "svc_rl", "route": "rl_policy"}
+_RESETS = {"global": "global_rl_reset", "service": "svc_rl_reset", "route": "rl_reset"}
+#: What identifies a limit or tells its history, and cannot be set.
+_GIVEN = frozenset({"path", "method", "revision", "updated_at", "updated_by"})
+#: What only the code can have a function for.
+_CALLABLE = {"key_strategy": "ip, user, api_key or global", "tier_resolver": "an attribute of the user"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,69 +46,99 @@ class LimitCommand(Command):
     service: str | None = None
 
     def plan(self, snapshot: Snapshot) -> Commit:
-        scope = self.scope
-        if scope.kind == "route":
-            scope = Scope("route", resolve(snapshot, scope.name, self.service))
-        return self._plan(snapshot, scope)
+        return self._plan(snapshot, self._resolved(snapshot))
 
     @abstractmethod
     def _plan(self, snapshot: Snapshot, scope: Scope) -> Commit: ...
 
+    def _resolved(self, snapshot: Snapshot) -> Scope:
+        if self.scope.kind != "route":
+            return self.scope
+        name = self.scope.name
+        key = RouteKey.parse(name, service=self.service)
+        if key.method == "HEAD":
+            key = key._replace(method="GET")  # which answers it, and counts it
+            name = str(key)
+        exact = Scope("route", str(key))
+        return exact if snapshot.policy(exact) else Scope("route", resolve(snapshot, name, self.service))
+
     def _store(
-        self, scope: Scope, before: StoredPolicy | None, after: StoredPolicy | None, action: str
+        self,
+        snapshot: Snapshot,
+        scope: Scope,
+        before: StoredPolicy | None,
+        after: StoredPolicy | None,
+        action: str,
     ) -> Commit:
+        then = after or limit_in_force(snapshot, scope, besides=scope)[1]
         return self._commit(
             scope.limit_key,
             before,
             after,
             action=f"{_PREFIXES[scope.kind]}_{action}",
             previous=_status(before),
-            new=_status(after),
+            new=_status(then),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetLimit(LimitCommand):
-    """Set a limit; what ``named`` does not have stays as it is, also where only the code has set it."""
+    """Set a limit; what ``named`` does not have stays as it is in force, also by the code alone."""
 
     named: Mapping[str, Any] = field(default_factory=dict)
 
     def _plan(self, snapshot: Snapshot, scope: Scope) -> Commit:
-        before = snapshot.policy(scope)
-        known = before or policy_of_code(snapshot, scope)
-        values = {**(dict(known) if known else self._new(scope)), **self.named, **self._stamp}
         model = RateLimitPolicy if scope.kind == "route" else GlobalRateLimitPolicy
-        unknown = sorted(set(self.named) - set(model.model_fields))
+        unknown = sorted(set(self.named) - (set(model.model_fields) - _GIVEN))
         if unknown:
-            raise InvalidInputError(f"The limit of {scope.label} has no {', '.join(unknown)}.")
+            raise InvalidInputError(f"A limit of {scope.label} has no {', '.join(unknown)}.")
+        before = snapshot.policy(scope) or self._inherited(snapshot, scope)
+        values = {**(dict(before) if before else _new(scope)), **self.named, **self._stamp}
         if values.get("limit") is None:
-            raise InvalidInputError(f"{scope.label} has no limit yet: say which, such as '100/minute'.")
+            raise InvalidInputError(
+                f"There is no rate limit of {scope.label} yet: say which, such as '100/minute'."
+            )
         try:
             after = model.model_validate({**values, "revision": 0})
         except ValidationError as error:
             raise InvalidInputError(reasons(error)) from error
-        return self._store(scope, before, after, "updated" if known else "set")
+        self._refuse_functions(after, limit_of_code(snapshot, scope))
+        return self._store(snapshot, scope, before, after, "updated" if before else "set")
 
-    def _new(self, scope: Scope) -> dict[str, Any]:
-        if scope.kind != "route":
-            return {}
-        key = RouteKey.parse(scope.name)
-        return {"path": str(key._replace(method=None)), "method": key.method or ""}
+    def _inherited(self, snapshot: Snapshot, scope: Scope) -> StoredPolicy | None:
+        """Return what is in force without a limit of this very scope, as if it were that scope's."""
+        _, policy = limit_in_force(snapshot, scope)
+        if policy is None:
+            return None
+        return policy.replace(revision=0, **_new(scope))
+
+    def _refuse_functions(self, after: StoredPolicy, code: RateLimitPolicy | None) -> None:
+        for name, instead in _CALLABLE.items():
+            wanted = name in self.named and getattr(after, name) == KeyStrategy.CUSTOM
+            if wanted and (code is None or getattr(code, name) != KeyStrategy.CUSTOM):
+                raise InvalidInputError(
+                    f"{name}: 'custom' is a function, which only the code can have: use {instead}."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteLimit(LimitCommand):
-    """Take an operator's limit away; what the code says of the route counts again."""
+    """Take an operator's limit away; what is in force without it, as the code's, counts again."""
 
     def _plan(self, snapshot: Snapshot, scope: Scope) -> Commit:
         before = snapshot.policy(scope)
         if before is None:
-            if policy_of_code(snapshot, scope) is not None:
+            at, known = limit_in_force(snapshot, scope)
+            if known is None:
+                raise InvalidInputError(f"There is no rate limit of {scope.label} to delete.")
+            if snapshot.policy(at) is not None:
                 raise InvalidInputError(
-                    f"The limit of {scope.label} is set in the code: set it to 'unlimited' to lift it."
+                    f"{scope.label} has no limit of its own: that of {at.label} holds, delete that one."
                 )
-            raise InvalidInputError(f"{scope.label} has no rate limit.")
-        return self._store(scope, before, None, "deleted")
+            raise InvalidInputError(
+                f"The limit of {scope.label} is set in the code: set it to 'unlimited' to lift it."
+            )
+        return self._store(snapshot, scope, before, None, "deleted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +148,16 @@ class SwitchLimit(LimitCommand):
     enabled: bool
 
     def _plan(self, snapshot: Snapshot, scope: Scope) -> Commit:
+        if scope.kind == "route":
+            raise InvalidInputError("A route's limit has no switch: delete it, or set it to 'unlimited'.")
         before = snapshot.policy(scope)
         if not isinstance(before, GlobalRateLimitPolicy):
-            raise InvalidInputError(f"{scope.label} has no rate limit that could be switched on or off.")
+            raise InvalidInputError(f"There is no rate limit of {scope.label}: set one first.")
         if before.enabled is self.enabled:
             self._check_expected(scope, before.revision)
             return Commit(result=scope.limit_key)
         after = before.replace(enabled=self.enabled, **self._stamp)
-        return self._store(scope, before, after, "enabled" if self.enabled else "disabled")
+        return self._store(snapshot, scope, before, after, "enabled" if self.enabled else "disabled")
 
     def _check_expected(self, scope: Scope, revision: int) -> None:
         expected = self.by.get("expected_revision")
@@ -126,22 +169,16 @@ class SwitchLimit(LimitCommand):
 class ResetLimit(LimitCommand):
     """Let the counters of a scope begin anew, in every process; the limit itself stays.
 
-    ``all_methods``: those of every method of the route's path.
+    A method that is counted together with others, under their bare path, is reset with them.
+    ``all_methods``: what counts any method of the route's path.
     """
 
     all_methods: bool = False
 
-    #: Actions begin otherwise for routes: ``rl_reset``.
-    _action: ClassVar[Mapping[str, str]] = {
-        "global": "global_rl_reset",
-        "service": "svc_rl_reset",
-        "route": "rl_reset",
-    }
-
     def plan(self, snapshot: Snapshot) -> Commit:
         if not self.all_methods:
             return super().plan(snapshot)
-        parts = [self._plan(snapshot, scope) for scope in self._scopes(snapshot)]
+        parts = [self._plan(snapshot, scope) for scope in self._counted(snapshot)]
         return Commit(
             tuple(write for part in parts for write in part.writes),
             tuple(entry for part in parts for entry in part.audit),
@@ -149,46 +186,96 @@ class ResetLimit(LimitCommand):
             parts[0].result,
         )
 
-    def _scopes(self, snapshot: Snapshot) -> list[Scope]:
-        """Return the route keys of one path that have a limit; of one service, where several share it."""
+    def _counted(self, snapshot: Snapshot) -> list[Scope]:
+        """Return the scopes at which the methods of one path, of one service, are counted."""
         asked = RouteKey.parse(self.scope.name, service=self.service)
-        limited = {scope for scope in snapshot.policies if scope.kind == "route"}
-        limited |= {Scope("route", key) for key, state in snapshot.routes.items() if state.rate_limit}
-        found = [scope for scope in limited if _is_at(RouteKey.parse(scope.name), asked)]
-        if not found:
-            key = resolve(snapshot, self.scope.name, self.service)  # which says when there is no such route
-            raise RouteNotFoundException(f"{key} has no rate limit")
-        return sorted(found)
+        known = [RouteKey.parse(key) for key in snapshot.routes]
+        known += [RouteKey.parse(scope.name) for scope in snapshot.policies if scope.kind == "route"]
+        found = [key for key in known if key.path == asked.path]
+        found = found or [key for key in known if key.path.rstrip("/") == asked.path.rstrip("/")]
+        found = [key for key in found if asked.service in (None, key.service)]
+        services = {key.service for key in found}
+        if len(services) > 1:
+            if None not in services:
+                raise AmbiguousRouteError(self.scope.name, sorted({str(key) for key in found}))
+            found = [key for key in found if key.service is None]
+        in_force = [limit_in_force(snapshot, Scope("route", str(key))) for key in found]
+        counted = sorted({at for at, policy in in_force if policy is not None})
+        if not counted:
+            key = found[0] if found else RouteKey.parse(resolve(snapshot, str(asked)))
+            raise _nothing_counted(Scope("route", str(key._replace(method=None))))
+        return counted
 
     def _plan(self, snapshot: Snapshot, scope: Scope) -> Commit:
-        known = snapshot.policy(scope) or policy_of_code(snapshot, scope)
-        if known is None:
-            raise InvalidInputError(f"{scope.label} has no rate limit.")
-        before = snapshot.objects.get(scope.reset_key)
+        scope, policy = limit_in_force(snapshot, scope)
+        if policy is None:
+            raise _nothing_counted(scope)
         return self._commit(
             scope.reset_key,
-            before,
+            snapshot.objects.get(scope.reset_key),
             RateLimitReset(**self._stamp),
-            action=self._action[scope.kind],
-            previous=_status(known),
-            new=_status(known),
+            action=_RESETS[scope.kind],
+            previous=_status(policy),
+            new=_status(policy),
         )
 
 
-def policy_of_code(snapshot: Snapshot, scope: Scope) -> RateLimitPolicy | None:
-    """Return what the code's decorator says of a route, with its bare path for a method without an own."""
+def limit_in_force(
+    snapshot: Snapshot, scope: Scope, *, besides: Scope | None = None
+) -> tuple[Scope, StoredPolicy | None]:
+    """Return the limit that holds for ``scope``, and the scope at which it is stored and counted.
+
+    An operator's wins over the code's; of each that of a method over that of its bare path, as in the
+    ruleset. ``besides`` is a scope whose own limit is passed over.
+    """
+    if scope.kind != "route":
+        return scope, snapshot.policy(scope) if scope != besides else None
+    bare = Scope("route", str(RouteKey.parse(scope.name)._replace(method=None)))
+    for at in (scope, bare):
+        if at != besides and (policy := snapshot.policy(at)) is not None:
+            return at, policy
+    code = limit_of_code(snapshot, scope)
+    return (Scope("route", str(code.key)), code) if code is not None else (scope, None)
+
+
+def limit_of_code(snapshot: Snapshot, scope: Scope) -> RateLimitPolicy | None:
+    """Return what the code's decorator says of a route: of its method, else of its bare path."""
     if scope.kind != "route":
         return None
+    own = snapshot.route(scope.name)
+    bare = snapshot.route(str(RouteKey.parse(scope.name)._replace(method=None)))
+    by_operator_alone = own is not None and own.origin == "operator" and own.baseline is None
+    state = bare if own is None or (by_operator_alone and bare is not None) else own
+    return state.rate_limit if state is not None else None
+
+
+def hit_key(snapshot: Snapshot, target: str, service: str | None = None) -> RouteKey:
+    """Return the key under which the hits of ``target`` are found; one without a method is of all.
+
+    A path that no route has is one that callers asked for all the same.
+    """
+    asked = RouteKey.parse(target, service=service)
+    try:
+        found = {RouteKey.parse(resolve(snapshot, target, service))}
+    except RouteNotFoundException:
+        return asked
+    except AmbiguousRouteError as error:
+        found = {RouteKey.parse(match)._replace(method=None) for match in error.matches}
+        if len(found) > 1:
+            raise
+    return found.pop()._replace(method=asked.method)
+
+
+def _new(scope: Scope) -> dict[str, Any]:
+    """Return the fields that say which scope a new limit is of."""
+    if scope.kind != "route":
+        return {}
     key = RouteKey.parse(scope.name)
-    for state in (snapshot.route(scope.name), snapshot.route(str(key._replace(method=None)))):
-        if state is not None and state.rate_limit is not None:
-            return state.rate_limit.replace(method=key.method or "")
-    return None
+    return {"path": str(key._replace(method=None)), "method": key.method or ""}
 
 
-def _is_at(key: RouteKey, asked: RouteKey) -> bool:
-    path, other = key.path.rstrip("/"), asked.path.rstrip("/")
-    return path == other and asked.service in (None, key.service)
+def _nothing_counted(scope: Scope) -> InvalidInputError:
+    return InvalidInputError(f"There is no rate limit of {scope.label} whose counters could be reset.")
 
 
 def _status(policy: StoredPolicy | None) -> str:
