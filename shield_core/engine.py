@@ -26,6 +26,7 @@ from shield_core.operations.limits import LimitOperations
 from shield_core.operations.maintenance import MaintenanceOperations
 from shield_core.operations.records import RecordOperations
 from shield_core.operations.routes import RouteOperations
+from shield_core.operations.tokens import TokenOperations
 from shield_core.ports import AwaitingPort, HomeLoop, PlainPort, Port, drive
 from shield_core.rate_limit.caller import ContextCaller
 from shield_core.rate_limit.limiter import Limiter
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from shield_core.sync import SyncEngine
 
 
-class ShieldEngine(RouteOperations, MaintenanceOperations, LimitOperations, RecordOperations):
+class ShieldEngine(
+    RouteOperations, MaintenanceOperations, LimitOperations, TokenOperations, RecordOperations
+):
     """Everything an operator or an application asks of Shield.
 
     ``current_env`` None means that the environment was forgotten: no gate matches then.

@@ -97,11 +97,12 @@ def is_environment(name: object) -> bool:
 
 
 class Facet(StrEnum):
-    """What is stored of a scope. ``RESET`` counts how often its rate limit was reset."""
+    """What is stored of a scope. ``RESET`` numbers the generations of its rate limit's counters."""
 
     STATE = "state"
     LIMIT = "limit"
     RESET = "reset"
+    TOKEN = "token"
 
 
 class Scope(NamedTuple):
@@ -111,7 +112,7 @@ class Scope(NamedTuple):
     the empty name.
     """
 
-    kind: Literal["global", "service", "route", "store"]
+    kind: Literal["global", "service", "route", "store", "token"]
     name: str = ""
 
     @classmethod
@@ -126,7 +127,13 @@ class Scope(NamedTuple):
     @property
     def store_key(self) -> str:
         """The key under which this scope's maintenance, or a route's state, is stored and sent to clients."""
-        return self.name if self.kind == "store" else self.key_of(Facet.STATE)
+        match self.kind:
+            case "store":
+                return self.name
+            case "token":
+                return self.key_of(Facet.TOKEN)
+            case _:
+                return self.key_of(Facet.STATE)
 
     @property
     def limit_key(self) -> str:
@@ -144,7 +151,12 @@ class Scope(NamedTuple):
     @property
     def label(self) -> str:
         """What people read in the audit log and in messages."""
-        labels = {"global": "everything", "service": f"service {self.name}", "store": "the store"}
+        labels = {
+            "global": "everything",
+            "service": f"service {self.name}",
+            "store": "the store",
+            "token": f"token {self.name}",
+        }
         return labels.get(self.kind, self.name)
 
 
@@ -161,6 +173,7 @@ _STORE_KEYS: dict[tuple[Facet, str], tuple[str, str]] = {
     (Facet.RESET, "global"): ("__shield:global_rl_reset__", ""),
     (Facet.RESET, "service"): ("__shield:svc_rl_reset:", "__"),
     (Facet.RESET, "route"): ("__shield:rl_reset:", "__"),
+    (Facet.TOKEN, "token"): ("__shield:token:", "__"),
 }
 
 

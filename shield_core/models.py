@@ -337,8 +337,35 @@ class GlobalMaintenanceConfig(_Value):
         return self.enabled or (self.window is not None and self.window.runs_at(moment))
 
 
+class TokenRecord(_Value):
+    """What the store knows of a token, never the token itself: one that was issued by hand, or revoked.
+
+    Tokens of a login are not stored before they are revoked. A record may go when it has expired.
+    """
+
+    id: str
+    platform: str = "sdk"
+    subject: str = ""
+    service: str | None = None
+    issued: bool = False
+    expires_at: AwareDatetime
+    created_at: AwareDatetime | None = None
+    created_by: str = ""
+    revoked_at: AwareDatetime | None = None
+    revision: int = 0
+    updated_at: AwareDatetime | None = None
+    updated_by: str = ""
+
+    @property
+    def window(self) -> None:
+        """Tokens have no window."""
+
+    def usable_at(self, moment: datetime) -> bool:
+        return self.revoked_at is None and moment < self.expires_at
+
+
 StoredPolicy: TypeAlias = RateLimitPolicy | GlobalRateLimitPolicy
-StoredObject: TypeAlias = RouteState | GlobalMaintenanceConfig | StoredPolicy | RateLimitReset
+StoredObject: TypeAlias = RouteState | GlobalMaintenanceConfig | StoredPolicy | RateLimitReset | TokenRecord
 
 
 def value_type(store_key: str) -> type[StoredObject]:
@@ -349,6 +376,8 @@ def value_type(store_key: str) -> type[StoredObject]:
             return RateLimitPolicy if scope.kind == "route" else GlobalRateLimitPolicy
         case Facet.RESET:
             return RateLimitReset
+        case Facet.TOKEN:
+            return TokenRecord
         case _:
             return RouteState if scope.kind == "route" else GlobalMaintenanceConfig
 

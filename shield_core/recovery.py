@@ -74,7 +74,8 @@ class ResetEverything(Command):
     """Lift every override, all maintenance and all limits, and accept the store as it is then."""
 
     def plan(self, snapshot: Snapshot) -> Commit:
-        parts = [self._lift(key).plan(snapshot) for key in _operator_keys(snapshot.objects.items())]
+        keys = _operator_keys(snapshot.objects.items())
+        parts = [self._lift(key).plan(snapshot) for key in keys if parse_store_key(key)[0] is not Facet.TOKEN]
         mark = Write(ACCEPTED_KEY, GlobalMaintenanceConfig(**self._stamp))
         entry = AuditEntry(
             timestamp=self.now,

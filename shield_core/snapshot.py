@@ -17,6 +17,7 @@ from shield_core.models import (
     RouteState,
     StoredObject,
     StoredPolicy,
+    TokenRecord,
 )
 
 
@@ -128,6 +129,14 @@ class Snapshot:
     def policy(self, scope: Scope) -> StoredPolicy | None:
         found = self.objects.get(scope.limit_key)
         return found if isinstance(found, RateLimitPolicy | GlobalRateLimitPolicy) else None
+
+    def token(self, token_id: str) -> TokenRecord | None:
+        found = self.objects.get(Scope("token", token_id).store_key)
+        return found if isinstance(found, TokenRecord) else None
+
+    @property
+    def tokens(self) -> list[TokenRecord]:
+        return [value for value in self.objects.values() if isinstance(value, TokenRecord)]
 
     def generation(self, scope: Scope) -> int:
         """Return how the counters of a scope's rate limit are numbered: by their last reset."""

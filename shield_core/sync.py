@@ -14,6 +14,7 @@ from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow
 from shield_core.models import GlobalRateLimitPolicy, RateLimitHit, RateLimitPolicy, StoredPolicy
 from shield_core.models import MaintenanceWindow, RouteState, RouteStatus
 from shield_core.models import RateLimitResult
+from shield_core.models import TokenRecord
 from shield_core.plan import Authorship
 from shield_core.ports import drive
 from typing import Any
@@ -149,7 +150,7 @@ class SyncEngine:
         return drive(self._engine.list_limits(service))
 
     def get_limit(self, scope: Scope) -> StoredPolicy | None:
-        """Return the limit of a scope; of a route also what its code says, at revision 0."""
+        """Return the limit in force at a scope: of a route its own, its bare path's or the code's."""
         return drive(self._engine.get_limit(scope))
 
     def set_limit(self, scope: Scope, named: Mapping[str, Any], reason: str='', **by: Unpack[Authorship]) -> StoredPolicy:
@@ -186,7 +187,10 @@ class SyncEngine:
         return drive(self._engine.reset_rate_limit(path, method, reason, **by))
 
     def get_rate_limit_hits(self, path: str | None=None, limit: int | None=100) -> list[RateLimitHit]:
-        """Return requests that limits have blocked (or would have, ``shadow``), newest first."""
+        """Return requests that limits have blocked (or would have, ``shadow``), newest first.
+
+            A bare ``path`` means all its methods.
+            """
         return drive(self._engine.get_rate_limit_hits(path, limit))
 
     def get_global_rate_limit(self) -> GlobalRateLimitPolicy | None:
@@ -226,6 +230,25 @@ class SyncEngine:
 
     def disable_service_rate_limit(self, service: str, reason: str='', **by: Unpack[Authorship]) -> GlobalRateLimitPolicy:
         return drive(self._engine.disable_service_rate_limit(service, reason, **by))
+
+    def list_tokens(self, service: str | None=None) -> list[TokenRecord]:
+        """Return the tokens that were issued by hand, of one service or of all, the newest first."""
+        return drive(self._engine.list_tokens(service))
+
+    def record_token(self, record: TokenRecord, reason: str='', **by: Unpack[Authorship]) -> TokenRecord:
+        """Note a token that was made for a service, so that it can be listed and revoked."""
+        return drive(self._engine.record_token(record, reason, **by))
+
+    def revoke_token(self, token_id: str, record: TokenRecord | None=None, reason: str='', **by: Unpack[Authorship]) -> TokenRecord:
+        """Revoke a token on every node; ``record`` tells of one that the store does not know.
+
+            Raises InvalidInputError where there is no such token.
+            """
+        return drive(self._engine.revoke_token(token_id, record, reason, **by))
+
+    def note_failed_login(self, username: str, reason: str='', **by: Unpack[Authorship]) -> None:
+        """Write a failed login into the audit log."""
+        return drive(self._engine.note_failed_login(username, reason, **by))
 
     def instances(self) -> list[Instance]:
         """Return the processes that follow the store and were heard of in the last 90 seconds."""

@@ -35,6 +35,7 @@ from shield_core.plan.scopes import (
     SetExemptPaths,
     SetScopeMaintenance,
 )
+from shield_core.plan.tokens import IssueToken, NoteLogin, RevokeToken
 
 __all__ = [
     "Authorship",
@@ -47,9 +48,12 @@ __all__ = [
     "DisableScopeMaintenance",
     "Enable",
     "EnableScopeMaintenance",
+    "IssueToken",
     "LimitCommand",
+    "NoteLogin",
     "Register",
     "ResetLimit",
+    "RevokeToken",
     "RouteCommand",
     "Schedule",
     "ScopeCommand",

@@ -60,7 +60,7 @@ class Command(ABC):
         expected = self.by.get("expected_revision")
         if expected is not None and expected != revision:
             raise ConflictError(scope.label, expected, revision)
-        service = RouteKey.parse(scope.name).service if scope.kind == "route" else scope.name or None
+        service = _service_of(scope, after or before)
         entry = AuditEntry(
             timestamp=self.now,
             path=scope.store_key,
@@ -79,6 +79,10 @@ class Command(ABC):
         return Commit((Write(store_key, after),), (entry,), {store_key: revision}, store_key)
 
     @property
+    def _actor(self) -> str:
+        return self.by.get("actor", "system")
+
+    @property
     def _stamp(self) -> dict[str, Any]:
         return {"updated_at": self.now, "updated_by": self.by.get("actor", "system")}
 
@@ -93,6 +97,16 @@ class Command(ABC):
 
     def _unless_over(self, window: MaintenanceWindow | None) -> MaintenanceWindow | None:
         return window if window is not None and window.end > self.now else None
+
+
+def _service_of(scope: Scope, value: StoredObject | None) -> str | None:
+    match scope.kind:
+        case "route":
+            return RouteKey.parse(scope.name).service
+        case "service":
+            return scope.name
+        case _:
+            return getattr(value, "service", None)
 
 
 def _difference(before: StoredObject | None, after: StoredObject | None) -> dict[str, Any]:

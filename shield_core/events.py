@@ -1,0 +1,212 @@
+"""Changes of a store as server-sent events (CONTRACT §8): what followers of a server are told.
+
+There are two dialects. Proto 1 is what `api-shield`'s SDK understands: effective statuses, no windows,
+maintenance as a state whose reason is JSON. Proto 2 tells everything, and marks commit points.
+
+The id of a frame is the position to go on from after it. So within a batch only the last frame has
+the batch's own revision: whoever is cut off in the middle gets the whole of it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from shield_core.keys import EVERYTHING, Facet, RouteKey, Scope, parse_store_key
+from shield_core.models import (
+    GlobalMaintenanceConfig,
+    RateLimitPolicy,
+    RouteState,
+    StoredObject,
+)
+from shield_core.snapshot import Cursor, Snapshot, Write
+
+PLAIN, FULL = 1, 2
+#: What proto 2 says of itself.
+VERSIONS = {"proto": FULL, "minor": 0}
+
+KEEPALIVE = b": keepalive\n\n"
+
+
+class Event(NamedTuple):
+    """One event. ``service`` None is for everybody, else for those who see that service."""
+
+    service: str | None
+    content: Mapping[str, Any]
+
+
+class Audience(NamedTuple):
+    """Who listens: in which dialect, and to which service; None listens to all of them."""
+
+    proto: int
+    service: str | None
+
+    def hears(self, event: Event) -> bool:
+        return self.service is None or event.service is None or event.service == self.service
+
+
+def change_events(writes: Iterable[Write], audience: Audience, now: datetime) -> Iterator[Event]:
+    """Yield the events that tell ``writes``, in their order."""
+    for key, value in writes:
+        facet, scope = parse_store_key(key)
+        if scope.kind == "store":
+            continue
+        event = _event(key, facet, scope, value, audience, now)
+        if event is not None and audience.hears(event):
+            yield event
+
+
+def opening_events(snapshot: Snapshot, audience: Audience, now: datetime) -> Iterator[Event]:
+    """Yield what a follower without a position is told first: the whole state.
+
+    A plain one subscribes after it has read the state itself, and so gets it piece by piece.
+    """
+    if audience.proto == FULL:
+        yield Event(None, {"type": "snapshot", "payload": cut(snapshot, audience.service)})
+        return
+    mine = [EVERYTHING, *([Scope("service", audience.service)] if audience.service else [])]
+    configs = [Write(scope.store_key, snapshot.maintenance(scope)) for scope in mine]
+    others = [
+        Write(key, value)
+        for key, value in snapshot.objects.items()
+        if key not in {config.key for config in configs}
+    ]
+    yield from change_events((*configs, *others), audience, now)
+
+
+def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
+    """Return a consistent cut of the store: everything, or what concerns one service (CONTRACT §7)."""
+
+    def seen(scope: Scope) -> bool:
+        return service is None or service_of(scope) == service
+
+    routes = [state for key, state in snapshot.routes.items() if seen(Scope("route", key))]
+    own = Scope("service", service) if service else None
+    resets = {
+        key: value.revision
+        for key, value in snapshot.objects.items()
+        if (found := parse_store_key(key))[0] is Facet.RESET and (found[1].kind == "global" or seen(found[1]))
+    }
+    return {
+        "epoch": snapshot.epoch,
+        "revision": snapshot.revision,
+        "routes": [dumped(state) for state in routes],
+        "global": dumped(snapshot.maintenance(EVERYTHING)),
+        "service": dumped(snapshot.maintenance(own)) if own else None,
+        "rate_limits": [
+            dumped(_as_heard(policy, service))
+            for scope, policy in snapshot.policies.items()
+            if isinstance(policy, RateLimitPolicy) and seen(scope)
+        ],
+        "global_rate_limit": _dumped_or_none(snapshot.policy(EVERYTHING)),
+        "service_rate_limit": _dumped_or_none(snapshot.policy(own)) if own else None,
+        "rate_limit_resets": resets,
+        **({} if service else {"services": _services(snapshot)}),
+    }
+
+
+def effective(state: RouteState, now: datetime) -> RouteState:
+    """Return a state as those see it who look only at the status: with the window worked in."""
+    status = state.effective(now)
+    window = state.window
+    running = window is not None and window.runs_at(now)
+    reason = window.reason if running and window is not None and status is not state.status else state.reason
+    return state.model_copy(update={"status": status, "window": None, "reason": reason or state.reason})
+
+
+def frame(content: Mapping[str, Any], position: Cursor) -> bytes:
+    """Return one event as it is sent."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
+    return f"id: {position}\ndata: {text}\n\n".encode()
+
+
+def service_of(scope: Scope) -> str | None:
+    """Return the service that a scope is about."""
+    match scope.kind:
+        case "route":
+            return RouteKey.parse(scope.name).service
+        case "service":
+            return scope.name
+        case _:
+            return None
+
+
+def dumped(value: StoredObject) -> dict[str, Any]:
+    found: dict[str, Any] = value.model_dump(mode="json")
+    return found
+
+
+def _dumped_or_none(value: StoredObject | None) -> dict[str, Any] | None:
+    return dumped(value) if value is not None else None
+
+
+def _services(snapshot: Snapshot) -> dict[str, Any]:
+    """Return maintenance and limit of every service."""
+    found: dict[str, Any] = {}
+    for key, value in snapshot.objects.items():
+        facet, scope = parse_store_key(key)
+        if scope.kind == "service" and facet is not Facet.RESET:
+            name = "rate_limit" if facet is Facet.LIMIT else "maintenance"
+            found.setdefault(scope.name, {})[name] = dumped(value)
+    return found
+
+
+def _event(
+    key: str, facet: Facet, scope: Scope, value: StoredObject | None, audience: Audience, now: datetime
+) -> Event | None:
+    service = service_of(scope)
+    # What belongs to no service is for everybody when it is about everything, else for operators.
+    if scope.kind == "route" and service is None and audience.service is not None:
+        return None
+    if facet is Facet.LIMIT and scope.kind == "route":
+        return Event(service, _policy_content(scope, value, audience))
+    if facet is Facet.STATE and scope.kind == "route":
+        return _state_event(key, value, service, audience, now)
+    if audience.proto == FULL:
+        payload = dumped(value) if value is not None else None
+        return Event(service, {"type": "config", "key": key, "payload": payload})
+    if facet is Facet.STATE:
+        return Event(service, {"type": "state", "payload": _sentinel(key, value, now)})
+    return None
+
+
+def _state_event(
+    key: str, value: StoredObject | None, service: str | None, audience: Audience, now: datetime
+) -> Event | None:
+    if isinstance(value, RouteState):
+        told = value if audience.proto == FULL else effective(value, now)
+        return Event(service, {"type": "state", "payload": dumped(told)})
+    if audience.proto == FULL:
+        return Event(service, {"type": "state_delete", "key": key})
+    return None  # plain clients know no deletion
+
+
+def _policy_content(scope: Scope, value: StoredObject | None, audience: Audience) -> dict[str, Any]:
+    """Return the event about a route's limit; a service knows its own paths without its name."""
+    key = RouteKey.parse(scope.name)
+    if audience.service is not None:
+        key = key._replace(service=None)
+    if not isinstance(value, RateLimitPolicy):
+        return {"type": "rl_policy", "action": "delete", "key": str(key)}
+    policy = _as_heard(value, audience.service)
+    return {"type": "rl_policy", "action": "set", "key": str(key), "policy": dumped(policy)}
+
+
+def _as_heard(policy: RateLimitPolicy, service: str | None) -> RateLimitPolicy:
+    """Return a policy as a service knows it: its own paths have no service before them."""
+    if service is None:
+        return policy
+    return policy.replace(path=str(policy.key._replace(service=None, method=None)))
+
+
+def _sentinel(key: str, value: StoredObject | None, now: datetime) -> dict[str, Any]:
+    """Return the maintenance of a scope as the state that plain clients understand."""
+    config = value if isinstance(value, GlobalMaintenanceConfig) else GlobalMaintenanceConfig()
+    told = config.model_copy(update={"enabled": config.in_force(now), "window": None})
+    return dumped(RouteState(path=key, reason=told.model_dump_json(), revision=config.revision))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
