@@ -1,0 +1,63 @@
+"""Who is asking the control plane, and what that may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shield_django.auth.tokens import Token
+
+#: What an operator needs, beside being let in at all.
+VIEW, CHANGE, MANAGE_TOKENS = "shield.view_route", "shield.change_route", "shield.manage_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An operator or a service; ``request.user`` of the API and of the server's own admin pages.
+
+    ``user`` is the project's own user, whose permissions count; an operator without one may do
+    everything, a service only what ``auth.access`` lets it.
+    """
+
+    username: str
+    platform: str
+    token: Token | None = None
+    user: Any = None
+
+    is_authenticated = True
+    is_anonymous = False
+    is_active = True
+
+    @property
+    def service(self) -> str | None:
+        """The service that a service's token is bound to."""
+        return self.token.service if self.token is not None and self.is_sdk else None
+
+    @property
+    def is_sdk(self) -> bool:
+        return self.platform == "sdk"
+
+    @property
+    def is_staff(self) -> bool:
+        return not self.is_sdk and (self.user is None or bool(self.user.is_staff))
+
+    @property
+    def pk(self) -> str:
+        return self.username
+
+    def get_username(self) -> str:
+        return self.username
+
+    def __str__(self) -> str:
+        return self.username
+
+    def has_perm(self, permission: str, obj: object = None) -> bool:
+        if self.is_sdk:
+            return False
+        return self.user is None or bool(self.user.has_perm(permission, obj))
+
+    def has_perms(self, permissions: list[str], obj: object = None) -> bool:
+        return all(self.has_perm(one, obj) for one in permissions)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return not self.is_sdk and (self.user is None or bool(self.user.has_module_perms(app_label)))

@@ -1,0 +1,103 @@
+"""The control plane: an engine, who may operate it, and who listens to it.
+
+There is one for a Django project, made from its settings, and one for each ``ShieldServer``; that one
+travels in the ASGI scope of its requests, so that two in one process stay apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from shield_core.engine import ShieldEngine
+from shield_core.snapshot import Snapshot
+from shield_django import project
+from shield_django.auth import authorities
+from shield_django.auth.authorities import Authority, Services
+from shield_django.auth.principals import Principal
+from shield_django.auth.tokens import SDK_TOKEN_EXPIRY, TOKEN_EXPIRY, InvalidToken, Token, Tokens
+from shield_django.stream.hub import Hub
+
+#: Where a request's own control plane is, in its ASGI scope.
+SCOPE_KEY = "shield.control"
+
+
+class ControlPlane:
+    """``secret_keys``: the first signs tokens, all verify them. Expiries are in seconds.
+
+    ``num_proxies`` are trusted to tell a client's address. ``public_url`` is where browsers reach it.
+    ``name`` tells its cookies apart from those of others on the same host.
+    """
+
+    def __init__(
+        self,
+        engine: ShieldEngine,
+        authority: Authority,
+        secret_keys: Sequence[str],
+        *,
+        services: Mapping[str, str] | None = None,
+        token_expiry: int = TOKEN_EXPIRY,
+        sdk_token_expiry: int = SDK_TOKEN_EXPIRY,
+        public_url: str = "",
+        num_proxies: int = 0,
+        name: str = "shield",
+    ) -> None:
+        self.engine = engine
+        self.authority = authority
+        self.services = Services(services or {})
+        self.tokens = Tokens(secret_keys, expiry=token_expiry, sdk_expiry=sdk_token_expiry)
+        self.public_url = public_url
+        self.num_proxies = num_proxies
+        self.name = name
+        self.hub = Hub(engine)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What this node knows of the store; a cold one loads it first."""
+        self.engine.ruleset  # noqa: B018 - loads
+        return self.engine.replica.snapshot or Snapshot()
+
+    def principal_of(self, text: str) -> Principal:
+        """Return who holds the token ``text``. Raises InvalidToken."""
+        token = self.tokens.read(text, self.snapshot)
+        if not self._is_current(token):
+            raise InvalidToken("The password has changed since this token was made: log in again.")
+        user = None if token.is_sdk else self.authority.user(token.subject)
+        return Principal(token.subject, token.platform, token, user)
+
+    def _is_current(self, token: Token) -> bool:
+        """Whether the password is still the one that the token was got with."""
+        if token.by_service:
+            return self.services.fingerprint(token.subject) == token.fingerprint
+        if token.is_sdk:
+            return True  # a service outlives the operator who let it in
+        known = self.authority.knows(token.subject)
+        return known and self.authority.fingerprint(token.subject) == token.fingerprint
+
+
+_of_project: tuple[ShieldEngine, ControlPlane] | None = None
+
+
+def control_of(request: HttpRequest) -> ControlPlane:
+    """Return the control plane that a request is for."""
+    scope: Mapping[str, Any] = getattr(request, "scope", {})
+    found = scope.get(SCOPE_KEY)
+    return found if isinstance(found, ControlPlane) else of_project()
+
+
+def of_project() -> ControlPlane:
+    """Return the control plane of the Django project: its engine, its users, its secret keys."""
+    global _of_project
+    engine = project.current().engine
+    if _of_project is None or _of_project[0] is not engine:
+        made = ControlPlane(
+            engine,
+            authorities.Django(),
+            [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS],
+            num_proxies=engine.limiter.num_proxies,
+        )
+        _of_project = (engine, made)
+    return _of_project[1]
