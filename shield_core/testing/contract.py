@@ -32,6 +32,7 @@ from shield_core.testing.inspection import (
     plain,
     six_methods,
 )
+from shield_core.testing.limits import LimitContract
 from shield_core.testing.processes import ROUTES, write_overlapping
 
 
@@ -39,7 +40,7 @@ def put(path: str, **fields: Any) -> Write:
     return Write(path, RouteState.model_validate({"path": path, "origin": "operator", **fields}))
 
 
-class BackendContract:
+class BackendContract(LimitContract):
     """Subclass it in a test module, and give it a store::
 
         class TestMyBackend(BackendContract):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ import pytest
 from shield_core.audit import AuditQuery, first_break
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
 from shield_core.engine import ShieldEngine
-from shield_core.models import AuditEntry, RouteState
+from shield_core.models import AuditEntry, RateLimitHit, RouteState
 from shield_core.ports import PlainPort, drive
+from shield_core.rate_limit.hits import HitQuery
 from shield_core.snapshot import Commit, Cursor, Snapshot
 from shield_core.testing.processes import ROUTES, Told, write_until_killed
 
@@ -36,6 +37,12 @@ class Store:
 
     def audit(self, **query: Any) -> list[AuditEntry]:
         return drive(self._port.read_audit(AuditQuery(**query)))
+
+    def write_hits(self, hits: Sequence[RateLimitHit]) -> None:
+        drive(self._port.write_hits(hits))
+
+    def hits(self, query: HitQuery | None = None, limit: int = 100) -> list[RateLimitHit]:
+        return drive(self._port.read_hits(query or HitQuery(None, limit)))
 
 
 async def six_methods(backend: ShieldBackend) -> None:
@@ -93,6 +100,16 @@ def needs(engine: ShieldEngine, *flags: str) -> None:
         if not getattr(engine.backend, flag):
             backend = getattr(engine.backend, "plain", engine.backend)
             pytest.skip(f"{type(backend).__name__} is not {flag}")
+
+
+def needs_stored_hits(engine: ShieldEngine) -> None:
+    """Skip where the log of hits is kept in the process, as it is unless a backend has it otherwise."""
+    kind = type(engine.backend)
+    own = kind.write_hits is not ShieldBackend.write_hits
+    if issubclass(kind, SyncNativeBackend):
+        own = kind.write_hits_sync is not SyncNativeBackend.write_hits_sync
+    if not own:
+        pytest.skip(f"{kind.__name__} keeps hits in the process")
 
 
 def close(backend: ShieldBackend) -> None:
