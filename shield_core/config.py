@@ -19,12 +19,15 @@ from shield_core.backends.base import ShieldBackend
 from shield_core.backends.sync import awaited
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import InvalidInputError
+from shield_core.rate_limit.storage.base import RateLimitStorage
+from shield_core.rate_limit.storage.memory import MemoryRateLimitStorage
 
 logger = logging.getLogger("shield")
 
 FILE_NAME = ".shield"
 #: Not taken from a file: a hostile working directory must not choose what code runs.
 _NEVER_FROM_FILE = "SHIELD_CUSTOM_PATH"
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def make_engine(
@@ -40,7 +43,10 @@ def make_engine(
     """Return the engine that the configuration describes; ``options`` go to ``ShieldEngine``.
 
     ``backend`` is memory, file, redis or custom; ``custom_path`` is ``module:factory``, a class or
-    function that returns a ``ShieldBackend``. Raises InvalidInputError, which says what to correct.
+    function that returns a ``ShieldBackend``. ``rate_limit_backend`` (where requests are counted, else as
+    the backend does), ``fail_open`` and ``num_proxies`` have variables too: ``SHIELD_RATE_LIMIT_STORAGE``
+    (memory or a Redis URL), ``SHIELD_FAIL_OPEN`` and ``SHIELD_NUM_PROXIES``. Raises InvalidInputError,
+    which says what to correct.
     """
     found = Configuration.read()
     env = current_env or found.get("SHIELD_ENV")
@@ -52,7 +58,41 @@ def make_engine(
         redis_url=redis_url or found.get("SHIELD_REDIS_URL"),
         custom_path=custom_path or found.get("SHIELD_CUSTOM_PATH"),
     )
+    options = {**limit_options(found), **options}
     return ShieldEngine(made, env, service=service or found.get("SHIELD_APP_ID"), **options)
+
+
+def limit_options(found: Configuration) -> dict[str, Any]:
+    """Return the arguments of ``ShieldEngine`` that the configuration has for rate limits."""
+    options: dict[str, Any] = {}
+    if (storage := found.get("SHIELD_RATE_LIMIT_STORAGE")) is not None:
+        options["rate_limit_backend"] = make_rate_limit_storage(storage)
+    if (fail_open := found.get("SHIELD_FAIL_OPEN")) is not None:
+        options["fail_open"] = _flag("SHIELD_FAIL_OPEN", fail_open)
+    if (proxies := found.get("SHIELD_NUM_PROXIES")) is not None:
+        if not proxies.isdecimal():
+            raise InvalidInputError(f"SHIELD_NUM_PROXIES is {proxies!r}: it is a number, 0 or more.")
+        options["num_proxies"] = int(proxies)
+    return options
+
+
+def make_rate_limit_storage(text: str) -> RateLimitStorage:
+    """Return the storage that ``memory`` or a Redis URL names."""
+    if text == "memory":
+        return MemoryRateLimitStorage()
+    if urlsplit(text).scheme not in _REDIS_SCHEMES:
+        raise InvalidInputError(
+            f"SHIELD_RATE_LIMIT_STORAGE is {_shown(text)}: write memory, or redis://host:port/database."
+        )
+    return _redis(text).rate_limit_storage()
+
+
+def _flag(name: str, text: str) -> bool:
+    said = {"1": True, "true": True, "yes": True, "on": True}
+    said |= {"0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in said:
+        raise InvalidInputError(f"{name} is {text!r}: it is true or false.")
+    return said[text.lower()]
 
 
 def warn_of_forgotten_environment() -> None:
@@ -138,7 +178,7 @@ def _file(path: str) -> ShieldBackend:
 def _redis(url: str | None) -> ShieldBackend:
     if url is None:
         raise InvalidInputError("The redis backend needs SHIELD_REDIS_URL, such as redis://localhost:6379/0.")
-    if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+    if urlsplit(url).scheme not in _REDIS_SCHEMES:
         raise InvalidInputError(f"SHIELD_REDIS_URL is {_shown(url)}: write redis://host:port/database.")
     try:
         from shield_core.backends.redis import RedisBackend

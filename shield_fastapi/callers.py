@@ -53,7 +53,8 @@ class ConnectionCaller(Caller):
 
     async def roles(self) -> Iterable[str]:
         scopes = getattr(self._scope.get("auth"), "scopes", ())
-        return [*await super().roles(), *scopes, *map(str, self._state.get("user_roles") or ())]
+        flags = [role for role in ("staff", "superuser") if await self.attribute(f"is_{role}")]
+        return [*await super().roles(), *flags, *scopes, *map(str, self._state.get("user_roles") or ())]
 
     async def call(self, function: Callable[..., Any]) -> Any:
         scope = self._scope

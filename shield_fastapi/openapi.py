@@ -1,6 +1,7 @@
 """The OpenAPI schema follows the rules in force.
 
-Disabled routes and closed gates are left out, deprecated ones are flagged, maintenance is shown.
+Disabled routes and closed gates are left out, deprecated ones are flagged, maintenance is shown, and
+limits document their 429.
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ from weakref import WeakKeyDictionary
 
 from shield_core.engine import ShieldEngine
 from shield_core.keys import RouteKey
-from shield_core.models import RouteStatus
+from shield_core.models import LimitCause, RouteStatus
+from shield_core.rate_limit.layers import Layer
+from shield_core.responses import MESSAGES
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _COMPONENTS = "#/components/"
+_TOO_MANY = {
+    "description": MESSAGES[LimitCause.RATE_LIMITED],
+    "headers": {
+        name: {"schema": {"type": "integer"}}
+        for name in ("Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+    },
+}
 
 #: Templates by method and path, as the application itself names its routes.
 Templates = Mapping[tuple[str | None, str], str]
@@ -29,6 +39,7 @@ class _View(NamedTuple):
     hidden: bool = False
     deprecated: bool = False
     maintenance: str | None = None
+    limited: bool = False
 
 
 def follow_rules(app: Any, engine: ShieldEngine, templates: Templates) -> None:
@@ -72,9 +83,16 @@ class _Schema:
                     view = view._replace(hidden=True)
                 elif decision.cause is RouteStatus.MAINTENANCE:
                     view = view._replace(maintenance=decision.reason)
+                elif any(map(_may_deny, rules.limits(verb, template))):
+                    view = view._replace(limited=True)
                 if _is_deprecated(engine, verb, template):
                     view = view._replace(deprecated=True)
         return view
+
+
+def _may_deny(layer: Layer) -> bool:
+    counts = layer.counter is not None or any(layer.tiers.values())
+    return counts and not layer.policy.shadow
 
 
 def _is_deprecated(engine: ShieldEngine, verb: str, template: str) -> bool:
@@ -103,6 +121,8 @@ def _filtered(whole: dict[str, Any], views: list[_View]) -> dict[str, Any]:
             operation["x-shield-status"] = RouteStatus.MAINTENANCE.value
             told = f"In maintenance: {view.maintenance}" if view.maintenance else "In maintenance."
             operation["description"] = "\n\n".join(filter(None, (told, operation.get("description"))))
+        if view.limited:
+            operation.setdefault("responses", {}).setdefault("429", _TOO_MANY)
     schema["paths"] = {path: item for path, item in paths.items() if any(name in item for name in _METHODS)}
     _drop_components(schema, removed)
     return schema

@@ -6,6 +6,7 @@ import inspect
 import logging
 import weakref
 from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from shield_core.declarations import Declaration
@@ -99,7 +100,7 @@ def _strictest(one: Declaration, other: Declaration | None) -> Declaration:
     if other is None or other == one:
         return one
     logger.warning("Two routes have the key %s and different decorators; the stricter ones hold.", one.key)
-    return max((other, one), key=_strictness)
+    return replace(max((other, one), key=_strictness), rate_limit=one.rate_limit or other.rate_limit)
 
 
 def _strictness(one: Declaration) -> tuple[bool, int, bool]:
