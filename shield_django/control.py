@@ -96,7 +96,7 @@ def of_project() -> ControlPlane:
         made = ControlPlane(
             engine,
             authorities.Django(),
-            [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS],
+            [settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)],
             num_proxies=engine.limiter.num_proxies,
         )
         _of_project = (engine, made)
