@@ -96,10 +96,15 @@ class EnvGatedException(RequestBlocked):
 
 
 class RateLimitExceededException(RequestBlocked):
-    """Too many requests."""
+    """Too many requests. Of another limiter's refusal limit and times are not known: they are None."""
 
     def __init__(
-        self, limit: str, retry_after_seconds: float, reset_at: datetime, remaining: int, key: str
+        self,
+        limit: str | None,
+        retry_after_seconds: float | None,
+        reset_at: datetime | None,
+        remaining: int,
+        key: str,
     ) -> None:
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds

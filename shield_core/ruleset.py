@@ -76,7 +76,9 @@ class Decision:
                 return MaintenanceException(self.reason, self.until)
             case RouteStatus.DISABLED:
                 return RouteDisabledException(self.reason, self.until)
-            case LimitCause.RATE_LIMITED if self.outcome is not None:
+            case LimitCause.RATE_LIMITED if self.outcome is None:  # another limiter's, which does not tell
+                return RateLimitExceededException(None, None, None, 0, "")
+            case LimitCause.RATE_LIMITED:
                 result = self.outcome.result
                 return RateLimitExceededException(
                     self.outcome.text, result.retry_after_seconds, result.reset_at, 0, result.key

@@ -32,6 +32,10 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "refresh_interval": float,
     "init_timeout": float,
     "testing": _truth,
+    "num_proxies": int,
+    "rate_limit_storage": str,
+    "fail_open": _truth,
+    "draft_headers": _truth,
     "responses": json.loads,
 }
 
@@ -58,6 +62,16 @@ class ShieldSettings:
     no_store: NoStore = "decorators"
     #: Answers by status: {"maintenance": callable or dotted path, …}.
     responses: Mapping[str, Any] = field(default_factory=dict)
+    #: Trusted proxies in front, each of which has added an address to X-Forwarded-For.
+    num_proxies: int = 0
+    #: "auto", "memory", "file", "redis", a dotted path, {"BACKEND": …, "OPTIONS": {…}}, or a storage.
+    rate_limit_storage: Any = "auto"
+    #: The Redis of the project, for what is configured as "redis" without a URL of its own.
+    redis_url: str = ""
+    #: While the counters cannot be reached: count in this process alone (True), or block.
+    fail_open: bool = True
+    #: Whether answers have the IETF draft's RateLimit headers too.
+    draft_headers: bool = False
     #: None: a per-process memory engine inside Django's test environment.
     testing: bool | None = None
 

@@ -7,14 +7,18 @@ user are known. A URL that resolves to nothing meets the wider scopes on its way
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from shield_core.ruleset import Decision, Ruleset
-from shield_django import hiding, openness, project, responses
+from shield_core.ports import drive
+from shield_core.ruleset import ALLOWED, Decision, Ruleset
+from shield_django import hiding, limits, openness, project, ratelimited, responses
+from shield_django.limits import LEFT, Due
+from shield_django.modes import settled
 from shield_django.project import Project
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -42,32 +46,47 @@ class ShieldMiddleware:
         if found.replica.ruleset is None or not found.serves:
             found.ready()
         response = self.get_response(request)
-        blocked = _finish(request, response, found)
-        return response if blocked is None else _settled(responses.make(request, blocked, found))
+        decision = request.__dict__.get("shield")
+        if decision is None or decision.cause is not None or _needs_more(request, response):
+            return drive(_conclude(request, response, found, awaits=False))
+        for name, value in decision.headers:
+            response.setdefault(name, value)
+        return response
 
     async def _call_async(self, request: HttpRequest) -> Any:
         found = project.current()
         if found.replica.ruleset is None or not found.serves:
             await found.ready_async()
         response = await self.get_response(request)
-        blocked = _finish(request, response, found)
-        if blocked is None:
-            return response
-        answer = responses.make(request, blocked, found)
-        return await answer if isinstance(answer, Awaitable) else answer
+        decision = request.__dict__.get("shield")
+        if decision is None or decision.cause is not None or _needs_more(request, response):
+            return await _conclude(request, response, found, awaits=True)
+        for name, value in decision.headers:
+            response.setdefault(name, value)
+        return response
 
     def _process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
-        decision = _decide(request, found.replica.ruleset or found.ready(), found)
-        return None if decision.cause is None else _settled(_answer(request, view, decision, found))
+        rules = found.replica.ruleset or found.ready()
+        decision = _decide(request, rules, found)
+        if decision.cause is None and not (found.replica.ruleset or rules).is_limited:
+            return None
+        return drive(_judge(request, view, decision, found, awaits=False))
 
     async def _process_view_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
-        decision = _decide(request, found.replica.ruleset or await found.ready_async(), found)
-        if decision.cause is None:
+        rules = found.replica.ruleset or await found.ready_async()
+        decision = _decide(request, rules, found)
+        if decision.cause is None and not (found.replica.ruleset or rules).is_limited:
             return None
-        answer = _answer(request, view, decision, found)
-        return await answer if isinstance(answer, Awaitable) else answer
+        return await _judge(request, view, decision, found, awaits=True)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
+        decision = ratelimited.decide(request, exception)
+        if decision is None:
+            return None
+        request.shield = decision  # type: ignore[attr-defined]
+        return settled(responses.make(request, decision, project.current()))
 
 
 def _decide(request: HttpRequest, rules: Ruleset, found: Project) -> Decision:
@@ -80,6 +99,26 @@ def _decide(request: HttpRequest, rules: Ruleset, found: Project) -> Decision:
     decision = rules.decide(request.method or "GET", template)
     request.shield = decision  # type: ignore[attr-defined]
     return decision
+
+
+async def _judge(request: HttpRequest, view: Any, decision: Decision, found: Project, *, awaits: bool) -> Any:
+    """Return the answer to a request that its route or its limits block, else None."""
+    if decision.cause is not None:
+        answer = _answer(request, view, decision, found)
+    else:
+        decision = await limits.charge_at_view(request, view, _due(request, found), found, awaits=awaits)
+        if decision.cause is None:
+            return None
+        answer = responses.make(request, decision, found)
+    return await _awaited(answer, awaits=awaits)
+
+
+def _due(request: HttpRequest, found: Project) -> Due:
+    """Return the limits of a resolved request; a preflight has none."""
+    if _preflight_for(request):
+        return limits.NOTHING
+    template = found.template_of(request, request.resolver_match.route)  # type: ignore[union-attr]
+    return Due(found.engine.ruleset.limits(request.method or "GET", template), template)
 
 
 def _answer(request: HttpRequest, view: Any, decision: Decision, found: Project) -> Any:
@@ -95,30 +134,55 @@ def _answer(request: HttpRequest, view: Any, decision: Decision, found: Project)
     return responses.make(request, decision, found)
 
 
-def _finish(request: HttpRequest, response: Any, found: Project) -> Decision | None:
-    """Add an allowed route's headers; return the decision that blocks an answer that no view made."""
-    decision: Decision | None = getattr(request, "shield", None)
-    if decision is None:
-        return _decide_unseen(request, response.status_code, found)
+def _needs_more(request: HttpRequest, response: Any) -> bool:
+    """Whether an answer of an allowed view may yet be replaced, or its request charged."""
+    return response.status_code == 403 or LEFT in request.__dict__
+
+
+async def _conclude(request: HttpRequest, response: Any, found: Project, *, awaits: bool) -> Any:
+    """Decide on an answer that no view made, and on what came about while one was made."""
+    due = limits.left_of(request)
+    was_met = "shield" in request.__dict__
+    if not was_met:
+        request.shield, due = _meet(request, response.status_code, found)  # type: ignore[attr-defined]
+    decision = limits.decision_of(request)
+    if decision.cause is None:
+        decision = await limits.charge(request, due, found, awaits=awaits)
+        if was_met and response.status_code < 400:
+            decision = replace(decision, cause=None)  # the view has done its work already
+    if decision.cause is None and response.status_code == 403:
+        decision = ratelimited.decide_answered(request, response) or decision
+    if decision.cause is not None and not responses.is_made(request):
+        return await _awaited(responses.make(request, decision, found), awaits=awaits)
     for name, value in decision.headers:
         response.setdefault(name, value)
-    return None
+    return response
 
 
-def _decide_unseen(request: HttpRequest, status: int, found: Project) -> Decision | None:
-    """Decide on an answer that no view made: Django's own 404, a cached page, a middleware's answer."""
-    if not (status < 300 or status in (304, 404)) or _preflight_for(request) or _is_static(request):
-        return None
-    rules = found.replica.ruleset or found.replica.ready()
-    method = request.method or "GET"
+def _meet(request: HttpRequest, status: int, found: Project) -> tuple[Decision, Due]:
+    """Decide on an answer that no view made: Django's own 404, a cached page, a middleware's answer.
+
+    Maintenance and gates replace pages, but neither redirects nor refusals; limits count them all.
+    """
+    rules, method, path = found.engine.ruleset, request.method or "GET", request.path_info
+    is_page = status < 300 or status in (304, 404)
+    if not (is_page or rules.is_limited) or _preflight_for(request) or _is_static(request):
+        return ALLOWED, limits.NOTHING
     match = request.resolver_match if status == 404 else hiding.resolve_all(request)
     if match is not None:
-        decision = rules.decide(method, found.template_of(request, match.route))
+        template = found.template_of(request, match.route)
+        decision = rules.decide(method, template)
+        if decision.cause is None:
+            return decision, Due(rules.limits(method, template), template)
     else:
-        decision = rules.decide_unrouted(method, request.path_info)
-        if decision.cause is not None and openness.is_exempt(found.catalog.exempt, method, request.path_info):
-            return None
-    return decision if decision.cause is not None else None
+        decision = rules.decide_unrouted(method, path)
+    wide = rules.limits_unrouted(method, path)
+    is_met = decision.cause is not None or bool(wide)
+    if match is None and is_met and openness.is_exempt(found.catalog.exempt, method, path):
+        return ALLOWED, limits.NOTHING
+    return (
+        (decision, limits.NOTHING) if decision.cause is not None and is_page else (ALLOWED, Due(wide, path))
+    )
 
 
 def _is_static(request: HttpRequest) -> bool:
@@ -133,12 +197,8 @@ def _preflight_for(request: HttpRequest) -> str:
     return str(request.META.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD", ""))
 
 
-def _settled(answer: Any) -> Any:
-    """Return a custom answer in sync mode, also one that an ``async def`` makes."""
-    if not isinstance(answer, Awaitable):
-        return answer
-
-    async def wait() -> Any:
-        return await answer
-
-    return async_to_sync(wait)()
+async def _awaited(answer: Any, *, awaits: bool) -> Any:
+    """Return a custom answer, also one that an ``async def`` makes."""
+    if not awaits:
+        return settled(answer)
+    return await answer if isinstance(answer, Awaitable) else answer

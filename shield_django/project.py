@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
@@ -27,7 +28,7 @@ from shield_core.declarations import Declaration
 from shield_core.engine import ShieldEngine
 from shield_core.ruleset import Decision, Ruleset, Trace
 from shield_core.snapshot import Changes, Snapshot
-from shield_django import hiding
+from shield_django import hiding, limit_storages
 from shield_django.conf import PREFIX, ShieldSettings
 from shield_django.discovery import Catalog
 from shield_django.signals import state_changed
@@ -120,6 +121,7 @@ _lock = threading.RLock()
 _project: Project | None = None
 _catalog: Catalog | None = None
 _test_backend: MemoryBackend | None = None
+_limits_in_tests = 0
 
 
 def current() -> Project:
@@ -159,6 +161,22 @@ def enter_test_environment() -> None:
         return
     if is_testing(ShieldSettings.read()):
         reset()
+
+
+@contextmanager
+def limits_in_tests() -> Iterator[None]:
+    """Let limits apply inside Django's test environment."""
+    global _limits_in_tests
+    _limits_in_tests += 1
+    try:
+        yield
+    finally:
+        _limits_in_tests -= 1
+
+
+def limits_apply(found: Project) -> bool:
+    """Whether requests are counted: a test that sends many must not meet limits that it is not about."""
+    return not found.for_test or _limits_in_tests > 0
 
 
 def forget_test() -> None:
@@ -210,6 +228,10 @@ def _build(read: ShieldSettings, backend: ShieldBackend, *, for_test: bool) -> P
         resolver=resolve,
         discover=discover,
         threads=not for_test,
+        rate_limit_backend=None if for_test else limit_storages.make(read, backend),
+        fail_open=read.fail_open,
+        num_proxies=read.num_proxies,
+        draft_headers=read.draft_headers,
     )
 
     responses = {

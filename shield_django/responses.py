@@ -27,12 +27,17 @@ _OWN_TEMPLATES = Engine(
 )
 
 
+#: A note on a request that its answer is made.
+_MADE = "_shield_answered"
+
+
 def make(request: HttpRequest, decision: Decision, found: Project) -> Any:
     """Return the answer to a blocked request, or an awaitable of it.
 
     Raises Resolver404 for an environment gate: the project's own answer to an unknown URL.
     """
     assert decision.cause is not None
+    request.__dict__[_MADE] = True
     _tell(request, decision)
     custom = decision.response or found.responses.get(decision.cause.value)
     if custom is not None:
@@ -45,6 +50,11 @@ def make(request: HttpRequest, decision: Decision, found: Project) -> Any:
     return _marked(_page(request, decision, neutral) if _prefers_html(request) else _json(neutral))
 
 
+def is_made(request: HttpRequest) -> bool:
+    """Whether a blocked request has its answer already."""
+    return _MADE in request.__dict__
+
+
 def _json(neutral: Answer) -> HttpResponse:
     return HttpResponse(
         neutral.body, status=neutral.status, content_type="application/json", headers=dict(neutral.headers)
@@ -54,6 +64,7 @@ def _json(neutral: Answer) -> HttpResponse:
 def _page(request: HttpRequest, decision: Decision, neutral: Answer) -> HttpResponse:
     """Render ``shield/<status>.html`` without context processors, which may want a database."""
     assert decision.cause is not None
+    wait = neutral.error.get("retry_after_seconds")
     name = f"shield/{decision.cause.value}.html"
     context = {
         "request": request,
@@ -61,6 +72,7 @@ def _page(request: HttpRequest, decision: Decision, neutral: Answer) -> HttpResp
         "message": neutral.error["message"],
         "reason": decision.reason,
         "until": decision.until,
+        "retry_after_seconds": wait,
     }
     try:
         text = loader.get_template(name).render(context)

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from shield_core.backends.base import ShieldBackend
+from shield_django.conf import ShieldSettings
 
 
 def file_backend(path: str | None = None, **options: Any) -> ShieldBackend:
@@ -24,7 +25,7 @@ def redis_backend(url: str | None = None, cache: str | None = None, **options: A
     except ImportError as error:
         raise ImproperlyConfigured("it needs redis: pip install shield-django[redis]") from error
     if cache is None:
-        found = url or os.environ.get("SHIELD_REDIS_URL")
+        found = url or ShieldSettings.read().redis_url
         if not found:
             raise ImproperlyConfigured('it needs {"OPTIONS": {"url": …}}, {"cache": …} or SHIELD_REDIS_URL')
         return RedisBackend(found, **options)

@@ -12,6 +12,7 @@ They decorate test functions (sync and async) and ``SimpleTestCase`` classes too
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.test.utils import TestContextDecorator
@@ -53,6 +54,22 @@ class maintenance_state(states.maintenance_state, TestContextDecorator):  # type
 
     def __init__(self, **options: Any) -> None:
         super().__init__(project.engine, **options)
+
+
+class rate_limits(TestContextDecorator):  # noqa: N801 - it reads as what it does
+    """Let rate limits apply, which they do not in tests otherwise. Counts begin anew with each test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: list[AbstractContextManager[None]] = []
+
+    def enable(self) -> None:
+        context = project.limits_in_tests()
+        context.__enter__()
+        self._open.append(context)
+
+    def disable(self) -> None:
+        self._open.pop().__exit__(None, None, None)
 
 
 def bypass() -> states.bypass:

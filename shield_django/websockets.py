@@ -15,7 +15,10 @@ from shield_core.asgi import refuse_websocket
 from shield_core.declarations import Declaration
 from shield_core.decorators import meta_of
 from shield_core.keys import WEBSOCKET, RouteKey
+from shield_core.responses import limited
+from shield_core.ruleset import Decision, Ruleset
 from shield_django import patterns, project
+from shield_django.callers import SocketCaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class WebSocketGuard:
             decision = rules.decide_unrouted(WEBSOCKET, path)
         else:
             decision = rules.decide(WEBSOCKET, template)
+        if decision.cause is None and rules.is_limited and project.limits_apply(found):
+            decision = await _limited(decision, rules, found, scope, template, path)
         if decision.cause is None:
             await self._app(scope, receive, send)
         else:
@@ -52,6 +57,22 @@ class WebSocketGuard:
     @cached_property
     def _routes(self) -> list[_Route]:
         return list(_routes(_url_router(self._app)))
+
+
+async def _limited(
+    decision: Decision,
+    rules: Ruleset,
+    found: project.Project,
+    scope: MutableMapping[str, Any],
+    template: str | None,
+    path: str,
+) -> Decision:
+    """Charge a connection to the limits of its route, or of an unknown path."""
+    layers = rules.limits(WEBSOCKET, template) if template else rules.limits_unrouted(WEBSOCKET, path)
+    limiter = found.engine.limiter
+    caller = SocketCaller(scope, num_proxies=limiter.num_proxies)
+    outcome = limiter.limit(layers, caller, method=WEBSOCKET, path=template or path) if layers else None
+    return limited(decision, await outcome if isinstance(outcome, Awaitable) else outcome)
 
 
 def _url_router(app: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -13,11 +14,12 @@ from django.utils.module_loading import import_string
 
 from shield_core.exceptions import InvalidKeyError
 from shield_core.keys import ExemptEntry, check_service
-from shield_core.models import RouteStatus
+from shield_core.models import LimitCause, RouteStatus
 from shield_core.replica import NoStore
 from shield_django.conf import NAMES, PREFIX, ShieldSettings
 
 Problem = tuple[str, str]
+_STORAGES = 'Write "auto", "memory", "file", "redis", a dotted path or {"BACKEND": …, "OPTIONS": {…}}.'
 
 
 def _backend(value: Any) -> Iterator[Problem]:
@@ -65,7 +67,8 @@ def _no_store(value: Any) -> Iterator[Problem]:
 
 
 def _responses(value: Any) -> Iterator[Problem]:
-    statuses = [RouteStatus.MAINTENANCE.value, RouteStatus.DISABLED.value, RouteStatus.ENV_GATED.value]
+    causes = (RouteStatus.MAINTENANCE, RouteStatus.DISABLED, RouteStatus.ENV_GATED, LimitCause.RATE_LIMITED)
+    statuses = [cause.value for cause in causes]
     hint = f"Write a dictionary from {', '.join(statuses)} to a callable or its dotted path."
     if not isinstance(value, Mapping):
         yield f"is {value!r}.", hint
@@ -81,6 +84,32 @@ def _responses(value: Any) -> Iterator[Problem]:
                 continue
         if not callable(found):
             yield f"has {found!r} for {status}, which cannot be called.", hint
+
+
+def _proxies(value: Any) -> Iterator[Problem]:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        yield f"is {value!r}.", "Write how many proxies that you trust stand in front: 0, 1, …"
+
+
+def _rate_limit_storage(value: Any) -> Iterator[Problem]:
+    from shield_core.backends.memory import MemoryBackend
+    from shield_django import limit_storages
+
+    read = ShieldSettings.read()
+    try:
+        limit_storages.make(read, MemoryBackend())
+    except ImproperlyConfigured as error:
+        yield str(error).removeprefix(f"{PREFIX}RATE_LIMIT_STORAGE "), _STORAGES
+
+
+def _redis_url(value: Any) -> Iterator[Problem]:
+    if value and urlsplit(str(value)).scheme not in ("redis", "rediss", "unix"):
+        yield "is no Redis URL.", "Write redis://host:6379/0, rediss://… or unix://…"
+
+
+def _flag(value: Any) -> Iterator[Problem]:
+    if value not in (True, False):
+        yield f"is {value!r}.", "Write True or False."
 
 
 def _truth(value: Any) -> Iterator[Problem]:
@@ -99,6 +128,11 @@ _EACH: dict[str, tuple[str, Callable[[Any], Iterator[Problem]]]] = {
     "responses": ("shield.E008", _responses),
     "release": ("shield.E009", _text),
     "testing": ("shield.E010", _truth),
+    "num_proxies": ("shield.E012", _proxies),
+    "rate_limit_storage": ("shield.E013", _rate_limit_storage),
+    "redis_url": ("shield.E014", _redis_url),
+    "fail_open": ("shield.E015", _flag),
+    "draft_headers": ("shield.E016", _flag),
 }
 
 

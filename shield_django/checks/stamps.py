@@ -45,6 +45,14 @@ def check_routes(**_: Any) -> list[checks.CheckMessage]:
     ]
 
 
+def limited_routes(read: ShieldSettings) -> list[str]:
+    """Return the routes that have a limit in the code."""
+    placed = list(place(list(walk(get_resolver(settings.ROOT_URLCONF)))))
+    gates = Openness.of(read.exempt, placed)
+    found = (one for leaf, template in placed for one in declarations(leaf, template, gates))
+    return sorted({str(one.key) for one in found if one.rate_limit is not None})
+
+
 def _contradictions(placed: Placed, gates: Openness) -> Iterator[checks.CheckMessage]:
     seen: dict[RouteKey, tuple[Declaration, Any]] = {}
     for leaf, template in placed:

@@ -1,13 +1,17 @@
-"""Checks of a Redis that keeps Shield's state: nothing else may empty it or evict from it."""
+"""Checks of stores: nothing else may empty or evict Shield's state, and workers count together."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 
+from shield_core.backends.base import ShieldBackend
+from shield_django import limit_storages
+from shield_django.checks.stamps import limited_routes
 from shield_django.conf import ShieldSettings
 from shield_django.project import make_backend
 
@@ -46,6 +50,37 @@ def check_eviction(**_: Any) -> list[checks.CheckMessage]:
             id="shield.W025",
         )
     ]
+
+
+def check_counters(**_: Any) -> list[checks.CheckMessage]:
+    """Find limits that each of several workers would count for itself."""
+    try:
+        read = ShieldSettings.read()
+        backend = make_backend(read.backend)
+        storage = limit_storages.make(read, backend)
+        limited = limited_routes(read)
+    except Exception:  # noqa: BLE001 - shield.E001, E011 and E013 say what is wrong
+        return []
+    storage = storage.rate_limit_storage() if isinstance(storage, ShieldBackend) else storage
+    is_chosen = read.rate_limit_storage != limit_storages.AUTO
+    if is_chosen or storage.shared_across_processes or not limited or not _has_workers(backend):
+        return []
+    return [
+        checks.Warning(
+            "Requests are counted in each process alone, so that several workers let pass several times "
+            f"the limit of {', '.join(limited)}.",
+            hint="Set SHIELD_REDIS_URL; or, for one worker, SHIELD_RATE_LIMIT_STORAGE = 'memory'.",
+            id="shield.W026",
+        )
+    ]
+
+
+def _has_workers(backend: ShieldBackend) -> bool:
+    """Whether several processes serve, likely: gunicorn's and uvicorn's variable, or production."""
+    workers = os.environ.get("WEB_CONCURRENCY", "")
+    if workers.isdigit():
+        return int(workers) > 1
+    return not settings.DEBUG and backend.shared_across_processes
 
 
 def _redis_backend() -> Any:
@@ -87,5 +122,5 @@ def _place_of_url(url: str) -> Place | None:
     return ("127.0.0.1" if host == "localhost" else host, found.get("port", 6379), found.get("db", 0))
 
 
-CHECKS = [check_shared_database]
+CHECKS = [check_shared_database, check_counters]
 DEPLOY_CHECKS = [check_eviction]
