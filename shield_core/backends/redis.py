@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import redis
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -40,8 +40,12 @@ from shield_core.models import (
     AuditEntry,
     GlobalMaintenanceConfig,
     Instance,
+    RateLimitHit,
     StoredObject,
 )
+from shield_core.rate_limit.hits import KEPT, HitQuery
+from shield_core.rate_limit.storage.base import RateLimitStorage
+from shield_core.rate_limit.storage.redis import RedisRateLimitStorage
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 
 logger = logging.getLogger("shield.redis")
@@ -52,6 +56,8 @@ _SOCKET_TIMEOUT = 5.0
 _STREAM_LENGTH = 10_000
 _ATTEMPTS = 1000
 _CHUNK = 500
+
+Entry = TypeVar("Entry", bound=BaseModel)
 
 
 class RedisBackend(SyncNativeBackend):
@@ -127,7 +133,7 @@ class RedisBackend(SyncNativeBackend):
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         with self._errors():
-            return query.select(self._audit())
+            return query.select(self._stored("audit", AuditEntry))
 
     def beat_sync(self, instance: Instance) -> None:
         with self._errors():
@@ -140,6 +146,22 @@ class RedisBackend(SyncNativeBackend):
             noted = self._redis.mget(names) if names else []
             return [Instance.model_validate_json(text) for text in noted if text is not None]
 
+    def write_hits_sync(self, hits: Sequence[RateLimitHit]) -> None:
+        if not hits:
+            return
+        with self._errors(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.lpush(self._key("hits"), *(hit.model_dump_json() for hit in hits))
+            pipeline.ltrim(self._key("hits"), 0, KEPT - 1)
+            pipeline.execute()
+
+    def read_hits_sync(self, query: HitQuery) -> list[RateLimitHit]:
+        with self._errors():
+            return query.select(self._stored("hits", RateLimitHit))
+
+    def rate_limit_storage(self) -> RateLimitStorage:
+        """Return counters in the same Redis, with connections and timeouts of their own."""
+        return RedisRateLimitStorage(self.url, client=self._given, key_prefix=self._prefix)
+
     def close_sync(self) -> None:
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
@@ -147,15 +169,15 @@ class RedisBackend(SyncNativeBackend):
         if self._given is None and self._connected is not None:
             self._connected.client.connection_pool.disconnect(inuse_connections=False)
 
-    def _audit(self) -> Iterable[AuditEntry]:
-        """Yield entries from the newest on, as many as are asked for."""
+    def _stored(self, name: str, kind: type[Entry]) -> Iterable[Entry]:
+        """Yield the entries of a list from the newest on, as many as are asked for."""
         start = 0
-        while chunk := self._redis.lrange(self._key("audit"), start, start + _CHUNK - 1):
+        while chunk := self._redis.lrange(self._key(name), start, start + _CHUNK - 1):
             for text in chunk:
                 try:
-                    yield AuditEntry.model_validate_json(text)
+                    yield kind.model_validate_json(text)
                 except ValidationError:
-                    logger.warning("An entry of %s cannot be read and is passed over.", self._key("audit"))
+                    logger.warning("An entry of %s cannot be read and is passed over.", self._key(name))
             start += _CHUNK
 
     def _missed(self, since: Cursor, cursor: Cursor) -> Changes:

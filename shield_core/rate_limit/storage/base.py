@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 
 from shield_core.rate_limit.counters import Counter, Verdict
 
@@ -16,23 +15,29 @@ class RateLimitStorage(ABC):
     shadow) to none. ``immediate``: ``take`` returns at once, so that an event loop may call it.
     """
 
-    immediate: ClassVar[bool] = False
+    immediate: bool = False
+    #: Whether ``take`` and ``take_async`` end by themselves in some 50 ms, whatever happens.
+    prompt: bool = False
     #: Whether several processes count together.
-    shared_across_processes: ClassVar[bool] = False
+    shared_across_processes: bool = False
 
     @abstractmethod
     def take(self, counters: Sequence[Counter], keys: Sequence[str]) -> Sequence[Verdict]:
         """Charge one request by ``keys[i]`` to ``counters[i]``, in the order global, service, route.
 
-        Raises BackendError where the counters cannot be reached.
+        Each counter is of another scope. Raises BackendError where the counters cannot be reached.
         """
+
+    def take_one(self, counter: Counter, key: str) -> Verdict:
+        """Do what ``take`` does, for one counter."""
+        return self.take((counter,), (key,))[0]
 
     async def take_async(self, counters: Sequence[Counter], keys: Sequence[str]) -> Sequence[Verdict]:
         """Do what ``take`` does, without blocking the event loop."""
         return self.take(counters, keys)
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Forget the counts of scopes that are not among ``names``, where they take memory here."""
+    def keep(self, tables: Iterable[str]) -> None:
+        """Forget what is not counted in one of ``tables`` (``Counter.table``), where it takes memory here."""
 
     def start(self) -> None:
         """Take up what was counted before, and begin to save it."""
