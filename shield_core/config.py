@@ -20,13 +20,13 @@ from shield_core.backends.sync import awaited
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import InvalidInputError
 from shield_core.rate_limit.storage.base import RateLimitStorage
-from shield_core.rate_limit.storage.memory import MemoryRateLimitStorage
 
 logger = logging.getLogger("shield")
 
 FILE_NAME = ".shield"
 #: Not taken from a file: a hostile working directory must not choose what code runs.
 _NEVER_FROM_FILE = "SHIELD_CUSTOM_PATH"
+_DEFAULT_FILE = "shield-state.json"
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -43,10 +43,9 @@ def make_engine(
     """Return the engine that the configuration describes; ``options`` go to ``ShieldEngine``.
 
     ``backend`` is memory, file, redis or custom; ``custom_path`` is ``module:factory``, a class or
-    function that returns a ``ShieldBackend``. ``rate_limit_backend`` (where requests are counted, else as
-    the backend does), ``fail_open`` and ``num_proxies`` have variables too: ``SHIELD_RATE_LIMIT_STORAGE``
-    (memory or a Redis URL), ``SHIELD_FAIL_OPEN`` and ``SHIELD_NUM_PROXIES``. Raises InvalidInputError,
-    which says what to correct.
+    function that returns a ``ShieldBackend``. Of the options for rate limits these have variables too:
+    ``SHIELD_RATE_LIMIT_STORAGE`` (auto: as the backend does; memory, file, redis), ``SHIELD_FAIL_OPEN``,
+    ``SHIELD_NUM_PROXIES``, ``SHIELD_DRAFT_HEADERS``. Raises InvalidInputError, which says what to correct.
     """
     found = Configuration.read()
     env = current_env or found.get("SHIELD_ENV")
@@ -54,7 +53,7 @@ def make_engine(
         warn_of_forgotten_environment()
     made = make_backend(
         backend or found.get("SHIELD_BACKEND") or "memory",
-        file_path=file_path or found.get("SHIELD_FILE_PATH") or "shield-state.json",
+        file_path=file_path or found.get("SHIELD_FILE_PATH") or _DEFAULT_FILE,
         redis_url=redis_url or found.get("SHIELD_REDIS_URL"),
         custom_path=custom_path or found.get("SHIELD_CUSTOM_PATH"),
     )
@@ -65,10 +64,17 @@ def make_engine(
 def limit_options(found: Configuration) -> dict[str, Any]:
     """Return the arguments of ``ShieldEngine`` that the configuration has for rate limits."""
     options: dict[str, Any] = {}
-    if (storage := found.get("SHIELD_RATE_LIMIT_STORAGE")) is not None:
-        options["rate_limit_backend"] = make_rate_limit_storage(storage)
-    if (fail_open := found.get("SHIELD_FAIL_OPEN")) is not None:
-        options["fail_open"] = _flag("SHIELD_FAIL_OPEN", fail_open)
+    storage = found.get("SHIELD_RATE_LIMIT_STORAGE")
+    if storage not in (None, "auto"):
+        options["rate_limit_backend"] = make_rate_limit_storage(
+            storage,
+            file_path=found.get("SHIELD_FILE_PATH") or _DEFAULT_FILE,
+            redis_url=found.get("SHIELD_REDIS_URL"),
+        )
+    for name in ("fail_open", "draft_headers"):
+        variable = f"SHIELD_{name.upper()}"
+        if (said := found.get(variable)) is not None:
+            options[name] = _flag(variable, said)
     if (proxies := found.get("SHIELD_NUM_PROXIES")) is not None:
         if not proxies.isdecimal():
             raise InvalidInputError(f"SHIELD_NUM_PROXIES is {proxies!r}: it is a number, 0 or more.")
@@ -76,15 +82,14 @@ def limit_options(found: Configuration) -> dict[str, Any]:
     return options
 
 
-def make_rate_limit_storage(text: str) -> RateLimitStorage:
-    """Return the storage that ``memory`` or a Redis URL names."""
-    if text == "memory":
-        return MemoryRateLimitStorage()
-    if urlsplit(text).scheme not in _REDIS_SCHEMES:
+def make_rate_limit_storage(name: str, *, file_path: str, redis_url: str | None) -> RateLimitStorage:
+    """Return where the backend called ``name`` counts, whatever backend keeps the rest."""
+    if name not in ("memory", "file", "redis"):
         raise InvalidInputError(
-            f"SHIELD_RATE_LIMIT_STORAGE is {_shown(text)}: write memory, or redis://host:port/database."
+            f"SHIELD_RATE_LIMIT_STORAGE is {name!r}: it is one of auto, memory, file, redis."
         )
-    return _redis(text).rate_limit_storage()
+    made = make_backend(name, file_path=file_path, redis_url=redis_url, custom_path=None)
+    return made.rate_limit_storage()
 
 
 def _flag(name: str, text: str) -> bool:

@@ -14,6 +14,8 @@ from shield_core.backends.redis import RedisBackend
 from shield_core.backends.sync import AwaitedBackend
 from shield_core.config import make_engine
 from shield_core.exceptions import InvalidInputError
+from shield_core.rate_limit.counters import Counter
+from shield_core.rate_limit.grammar import Rate
 from tests.backends.custom import Ledger
 
 CUSTOM = "tests.backends.custom:Ledger"
@@ -22,7 +24,8 @@ CUSTOM = "tests.backends.custom:Ledger"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with nothing in it, below another one."""
-    for name in ("BACKEND", "FILE_PATH", "REDIS_URL", "CUSTOM_PATH", "ENV", "APP_ID", "SERVICE"):
+    names = ("BACKEND", "FILE_PATH", "REDIS_URL", "CUSTOM_PATH", "ENV", "APP_ID", "SERVICE")
+    for name in (*names, "RATE_LIMIT_STORAGE", "FAIL_OPEN", "NUM_PROXIES", "DRAFT_HEADERS"):
         monkeypatch.delenv(f"SHIELD_{name}", raising=False)
     folder = tmp_path / "project" / "src"
     folder.mkdir(parents=True)
@@ -173,3 +176,65 @@ def test_a_damaged_state_file_is_an_error_at_the_start(folder: Path) -> None:
     (folder / "shield-state.json").write_text("{")
     with pytest.raises(Exception, match=r"shield-state\.json is not valid"):
         make_engine(backend="file")
+
+
+# -- rate limits ------------------------------------------------------------------------------
+
+
+def test_rate_limits_are_configured_by_variables_and_arguments_are_stronger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHIELD_NUM_PROXIES", "2")
+    monkeypatch.setenv("SHIELD_DRAFT_HEADERS", "yes")
+    limiter = make_engine().limiter
+    assert (limiter.num_proxies, limiter.draft_headers) == (2, True)
+
+    limiter = make_engine(num_proxies=0, draft_headers=False).limiter
+    assert (limiter.num_proxies, limiter.draft_headers) == (0, False)
+
+
+def test_requests_are_counted_where_the_backend_is_or_where_a_variable_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHIELD_REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("SHIELD_RATE_LIMIT_STORAGE", "auto")
+    assert make_engine().limiter.storage.immediate
+    assert not make_engine(backend="redis").limiter.storage.immediate
+
+    monkeypatch.setenv("SHIELD_RATE_LIMIT_STORAGE", "redis")
+    assert not make_engine(backend="memory").limiter.storage.immediate
+    monkeypatch.setenv("SHIELD_RATE_LIMIT_STORAGE", "memory")
+    assert make_engine(backend="redis").limiter.storage.immediate
+
+
+@pytest.mark.parametrize("word, status", [("true", True), ("0", False), ("No", False)])
+def test_fail_open(monkeypatch: pytest.MonkeyPatch, word: str, status: bool) -> None:
+    monkeypatch.setenv("SHIELD_FAIL_OPEN", word)
+    storage = make_engine(backend="redis", redis_url="redis://127.0.0.1:1").limiter.storage
+    counter = Counter.make("x", Rate(1, 60), text="1/minute")
+
+    try:
+        ((allowed, *_),) = storage.take([counter], ["k"])
+    finally:
+        storage.stop()
+
+    assert allowed is status
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("NUM_PROXIES", "one", "it is a number, 0 or more"),
+        ("NUM_PROXIES", "-1", "it is a number, 0 or more"),
+        ("FAIL_OPEN", "maybe", "it is true or false"),
+        ("RATE_LIMIT_STORAGE", "disk", "it is one of auto, memory, file, redis"),
+        ("RATE_LIMIT_STORAGE", "redis", "needs SHIELD_REDIS_URL"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_for_rate_limits(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, said: str
+) -> None:
+    monkeypatch.setenv(f"SHIELD_{name}", text)
+
+    with pytest.raises(InvalidInputError, match=said):
+        make_engine()

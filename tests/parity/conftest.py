@@ -8,21 +8,53 @@ from typing import Any, NamedTuple
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.http import JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncClient, Client
 from django.urls import path
 from django.views import View
 from fastapi import FastAPI
+from starlette.responses import Response
 
 from shield_core import decorators
+from shield_core.decorators import force_active, rate_limit
 from shield_core.engine import ShieldEngine
 from shield_django import engine as project_engine
+from shield_django import project
 from shield_fastapi import ShieldMiddleware
 from tests.fastapi_app.caller import Caller
+from tests.parity.people import FastAPIPeople
 
 SERVICE = "shop"
+EXEMPT = ["/login"]
 #: Headers that are Shield's; the rest belongs to the frameworks.
-HEADERS = ("content-type", "cache-control", "retry-after", "deprecation", "sunset", "link")
+HEADERS = (
+    *("content-type", "cache-control", "retry-after", "deprecation", "sunset", "link"),
+    *("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+)
+
+
+def own_answer(request: Any, exc: Any) -> Any:
+    """An answer of the shop's own, in whichever framework asks for it."""
+    text, headers = f"{exc.limit} {exc.remaining} {exc.key}", {"Content-Type": "text/x-own"}
+    if isinstance(request, HttpRequest):
+        return HttpResponse(text, status=420, headers=headers)
+    return Response(text, 420, headers)
+
+
+async def own_answer_awaited(request: Any, exc: Any) -> Any:
+    return own_answer(request, exc)
+
+
+def tenant(request: Any) -> str | None:
+    found: str | None = request.headers.get("x-tenant")
+    return found
+
+
+async def tenant_awaited(request: Any) -> str | None:
+    return tenant(request)
+
+
+TIERS = {"free": "1/hour", "pro": "2/hour", "staff": "unlimited"}
 
 #: What the code says of ``METHOD /template``, once for all frameworks.
 STAMPS: dict[tuple[str, str], Any] = {
@@ -39,6 +71,30 @@ STAMPS: dict[tuple[str, str], Any] = {
     ("GET", "/window"): decorators.maintenance("planned", "2020-01-01", "2100-01-01"),
     ("GET", "/read-only"): decorators.maintenance("no writes", read_only=True),
     ("POST", "/read-only"): decorators.maintenance("no writes", read_only=True),
+    ("GET", "/login"): None,
+    ("GET", "/limited"): rate_limit("2/hour"),
+    ("POST", "/limited"): None,
+    ("GET", "/limited/{item}"): rate_limit("2/hour", algorithm="sliding_window"),
+    ("GET", "/bucket"): rate_limit("1/hour", algorithm="token_bucket", burst=1),
+    ("GET", "/own-answer"): rate_limit("1/hour", response=own_answer),
+    ("GET", "/own-answer-awaited"): rate_limit("1/hour", response=own_answer_awaited),
+    ("GET", "/by-api-key"): rate_limit("1/hour", key="api_key"),
+    ("GET", "/by-user"): rate_limit("1/hour", key="user"),
+    ("GET", "/users-only"): rate_limit("1/hour", key="user", on_missing_key="block"),
+    ("GET", "/user-or-address"): rate_limit("1/hour", key="user", on_missing_key="fallback_ip"),
+    ("GET", "/by-tenant"): rate_limit("1/hour", key=tenant),
+    ("GET", "/by-tenant-awaited"): rate_limit("1/hour", key=tenant_awaited),
+    ("GET", "/for-all"): rate_limit("1/hour", key="global"),
+    ("GET", "/tiers"): rate_limit(TIERS, key="user"),
+    ("GET", "/tiers-by-code"): rate_limit(TIERS, tier_resolver=tenant),
+    ("GET", "/tiers-by-code-awaited"): rate_limit(TIERS, tier_resolver=tenant_awaited),
+    ("GET", "/spares-addresses"): rate_limit("1/hour", exempt_ips=["10.0.0.0/8"]),
+    ("GET", "/spares-roles"): rate_limit("1/hour", exempt_roles=["support"]),
+    ("GET", "/shadow"): rate_limit("1/hour", shadow=True),
+    ("GET", "/probe"): lambda view: force_active(rate_limit("2/hour")(view)),
+    ("GET", "/old-and-limited"): lambda view: decorators.deprecated("2030-01-01")(rate_limit("2/hour")(view)),
+    ("GET", "/closed-and-limited"): lambda view: decorators.disabled("no")(rate_limit("1/hour")(view)),
+    ("GET", "/gated-and-limited"): lambda view: decorators.env_only("dev")(rate_limit("1/hour")(view)),
 }
 
 
@@ -49,43 +105,58 @@ class Answer(NamedTuple):
 
 
 class Shop(NamedTuple):
-    """``ask(method, path)`` as a caller, ``operator`` is the engine's synchronous side."""
+    """``ask(method, path, header=…)`` as a caller, ``operator`` is the engine's synchronous side."""
 
     ask: Callable[..., Answer]
     operator: Any
 
 
+@pytest.fixture
+def responses() -> dict[str, Any]:
+    """Answers by status, for the whole shop."""
+    return {}
+
+
 @pytest.fixture(params=["django sync", "django async", "fastapi"])
-def shop(request: pytest.FixtureRequest, settings: Any) -> Iterator[Shop]:
-    """One framework at a time: a scenario says what all of them answer."""
+def shop(request: pytest.FixtureRequest, settings: Any, responses: dict[str, Any]) -> Iterator[Shop]:
+    """One framework at a time: a scenario says what all of them answer. One proxy is trusted."""
     settings.SHIELD_SERVICE = SERVICE
+    settings.SHIELD_EXEMPT = EXEMPT
+    settings.SHIELD_NUM_PROXIES = 1
+    settings.SHIELD_RESPONSES = responses
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.parity.people.django_people"]
     settings.ROOT_URLCONF = _urlconf()
     kind: str = request.param
     if kind == "fastapi":
-        engine = ShieldEngine(current_env="test", service=SERVICE)
-        caller = Caller(_application(engine))
+        engine = ShieldEngine(current_env="test", service=SERVICE, num_proxies=1)
+        caller = Caller(_application(engine, responses))
 
-        def ask(method: str, target: str) -> Answer:
-            found = async_to_sync(caller.request)(method, target)
+        def ask(method: str, target: str, **headers: str) -> Answer:
+            found = async_to_sync(caller.request)(method, target, headers=_named(headers))
             return _answer(found.status, found.headers, found.content)
 
         ask("GET", "/payments")  # the application makes its middleware at the first request
         yield Shop(ask, engine.sync)
         engine.sync.stop()
     else:
-        headers = {"accept": "application/json"}
 
-        async def ask_async(method: str, target: str) -> Any:
+        async def ask_async(method: str, target: str, headers: dict[str, str]) -> Any:
             return await AsyncClient().generic(method, target, headers=headers)
 
-        def ask(method: str, target: str) -> Answer:
+        def ask(method: str, target: str, **headers: str) -> Answer:
+            named = {"accept": "application/json", **_named(headers)}
             if kind == "django async":
-                found = async_to_sync(ask_async)(method, target)
+                found = async_to_sync(ask_async)(method, target, named)
             else:
-                found = Client().generic(method, target, headers=headers)
+                found = Client().generic(method, target, headers=named)
             return _answer(found.status_code, dict(found.items()), found.content)
 
-        yield Shop(ask, project_engine.sync)
+        with project.limits_in_tests():
+            yield Shop(ask, project_engine.sync)
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 def _answer(status: int, headers: dict[str, str], body: bytes) -> Answer:
@@ -109,7 +180,7 @@ def _urlconf() -> ModuleType:
     return module
 
 
-def _application(engine: ShieldEngine) -> FastAPI:
+def _application(engine: ShieldEngine, responses: dict[str, Any]) -> FastAPI:
     app = FastAPI()
     for (method, template), stamp in STAMPS.items():
 
@@ -117,5 +188,6 @@ def _application(engine: ShieldEngine) -> FastAPI:
             return {"ok": True}
 
         app.api_route(template, methods=[method])(stamp(endpoint) if stamp else endpoint)
-    app.add_middleware(ShieldMiddleware, engine=engine)
+    app.add_middleware(ShieldMiddleware, engine=engine, responses=responses, exempt=EXEMPT)
+    app.add_middleware(FastAPIPeople)
     return app
