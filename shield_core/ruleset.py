@@ -76,13 +76,13 @@ class Decision:
                 return MaintenanceException(self.reason, self.until)
             case RouteStatus.DISABLED:
                 return RouteDisabledException(self.reason, self.until)
-            case LimitCause.RATE_LIMITED if self.outcome is None:  # another limiter's, which does not tell
-                return RateLimitExceededException(None, None, None, 0, "")
-            case LimitCause.RATE_LIMITED:
+            case LimitCause.RATE_LIMITED if self.outcome is not None:
                 result = self.outcome.result
                 return RateLimitExceededException(
                     self.outcome.text, result.retry_after_seconds, result.reset_at, 0, result.key
                 )
+            case LimitCause.RATE_LIMITED:  # another limiter's, which does not tell
+                return RateLimitExceededException(None, None, None, 0, "")
             case _:
                 return EnvGatedException(self.key)
 
