@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shield_core.cli import history, routes
+from shield_core.cli import history, limits, routes
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.maintenance import maintenance_group
 from shield_core.keys import EVERYTHING
@@ -16,3 +16,6 @@ for group in (routes.group, history.group):
     app.adopt(group)
 app.add_command(maintenance_group("global", EVERYTHING))
 app.add_command(maintenance_group("sm", None), aliases=["service-maintenance"])
+app.add_command(limits.group, aliases=["rate-limits"])
+app.add_command(limits.limit_group("grl", EVERYTHING), aliases=["global-rate-limit"])
+app.add_command(limits.limit_group("srl", None), aliases=["service-rate-limit"])

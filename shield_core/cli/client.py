@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, Unpack
+from typing import Any, Protocol, Unpack
 
 from shield_core.keys import Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, MaintenanceWindow, RouteState
+from shield_core.models import (
+    AuditEntry,
+    GlobalMaintenanceConfig,
+    MaintenanceWindow,
+    RateLimitHit,
+    RateLimitPolicy,
+    RouteState,
+    StoredPolicy,
+)
 from shield_core.plan import Authorship
 
 
@@ -75,6 +83,55 @@ class Client(Protocol):
     def set_exempt_paths(
         self, scope: Scope, paths: Sequence[str], reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig: ...
+
+    def list_limits(self, service: str | None = None) -> list[RateLimitPolicy]: ...
+
+    def set_rate_limit_policy(
+        self,
+        path: str,
+        method: str | None = None,
+        limit: str | None = None,
+        *,
+        algorithm: str | None = None,
+        key_strategy: str | None = None,
+        on_missing_key: str | None = None,
+        burst: int | None = None,
+        tiers: Sequence[Mapping[str, str]] | None = None,
+        tier_resolver: str | None = None,
+        exempt_ips: Sequence[str] | None = None,
+        exempt_roles: Sequence[str] | None = None,
+        shadow: bool | None = None,
+        reason: str = "",
+        **by: Unpack[Authorship],
+    ) -> RateLimitPolicy: ...
+
+    def get_rate_limit_policy(self, path: str, method: str | None = None) -> RateLimitPolicy | None: ...
+
+    def delete_rate_limit_policy(
+        self, path: str, method: str | None = None, reason: str = "", **by: Unpack[Authorship]
+    ) -> None: ...
+
+    def reset_rate_limit(
+        self, path: str, method: str | None = None, reason: str = "", **by: Unpack[Authorship]
+    ) -> None: ...
+
+    def get_rate_limit_hits(self, path: str | None = None, limit: int | None = 100) -> list[RateLimitHit]: ...
+
+    def get_limit(self, scope: Scope) -> StoredPolicy | None: ...
+
+    def set_limit(
+        self, scope: Scope, named: Mapping[str, Any], reason: str = "", **by: Unpack[Authorship]
+    ) -> StoredPolicy: ...
+
+    def delete_limit(self, scope: Scope, reason: str = "", **by: Unpack[Authorship]) -> None: ...
+
+    def switch_limit(
+        self, scope: Scope, enabled: bool, reason: str = "", **by: Unpack[Authorship]
+    ) -> StoredPolicy: ...
+
+    def reset_limit(
+        self, scope: Scope, reason: str = "", all_methods: bool = False, **by: Unpack[Authorship]
+    ) -> None: ...
 
     def get_audit_log(
         self,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import click
 
 from shield_core.cli import output, wording
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.options import Edit, Reading, mutation, read_only_option, reading, timing_options
-from shield_core.cli.params import EXEMPT_ENTRY, SERVICE_SCOPE, Timing
+from shield_core.cli.params import EXEMPT_ENTRY, Timing
+from shield_core.cli.scoped import ScopedCommand, scoped_group
 from shield_core.exceptions import ConflictError, InvalidInputError
 from shield_core.keys import ExemptEntry, Scope
 from shield_core.models import GlobalMaintenanceConfig, RouteStatus
@@ -23,19 +20,8 @@ _ATTEMPTS = 20
 
 
 def maintenance_group(name: str, scope: Scope | None) -> AliasGroup:
-    """Return the commands for ``scope``; None is a service that each command names."""
-    label = scope.label if scope else "SERVICE"
-    group = AliasGroup(name, help=f"Maintenance of {label}: 'enable' switches it on.")
-    for one in _COMMANDS:
-        function: Callable[..., Any] = functools.partial(one.run, **({"scope": scope} if scope else {}))
-        for option in one.options:
-            function = option(function)
-        if scope is None:
-            function = click.argument("scope", metavar="SERVICE", type=SERVICE_SCOPE)(function)
-        words = [name, one.name, *([] if scope else ["payments-service"]), *one.example]
-        help_text = (inspect.getdoc(one.run) or "").replace("SCOPE", label)
-        group.command(one.name, help=help_text, example=" ".join(words))(function)
-    return group
+    """Return the commands for the maintenance of ``scope``; None is a service that each command names."""
+    return scoped_group(name, scope, "Maintenance of SCOPE: 'enable' switches it on.", _COMMANDS)
 
 
 def _status(reading: Reading, scope: Scope) -> None:
@@ -121,14 +107,6 @@ def _changed_exempt(
     raise InvalidInputError(f"The exempt paths of {scope.label} keep changing: try again.")
 
 
-@dataclass(frozen=True)
-class _Command:
-    name: str
-    run: Callable[..., None]
-    options: tuple[Callable[..., Any], ...]
-    example: tuple[str, ...] = ()
-
-
 _exempt_option = click.option(
     "--exempt", "-e", type=EXEMPT_ENTRY, multiple=True, help="A path to let through; may be repeated."
 )
@@ -139,9 +117,11 @@ _path_argument = click.argument("path", type=EXEMPT_ENTRY)
 _enable_options = (_force_active_option, _exempt_option, read_only_option, timing_options, mutation)
 
 _COMMANDS = (
-    _Command("status", _status, (reading,)),
-    _Command("enable", _enable, _enable_options, ('--reason "Deploying v3"', "--exempt /health", "--for 2h")),
-    _Command("disable", _disable, (mutation,), ('--reason "v3 is out"',)),
-    _Command("exempt-add", _exempt_add, (_path_argument, mutation), ("/health",)),
-    _Command("exempt-remove", _exempt_remove, (_path_argument, mutation), ("/health",)),
+    ScopedCommand("status", _status, (reading,)),
+    ScopedCommand(
+        "enable", _enable, _enable_options, ('--reason "Deploying v3"', "--exempt /health", "--for 2h")
+    ),
+    ScopedCommand("disable", _disable, (mutation,), ('--reason "v3 is out"',)),
+    ScopedCommand("exempt-add", _exempt_add, (_path_argument, mutation), ("/health",)),
+    ScopedCommand("exempt-remove", _exempt_remove, (_path_argument, mutation), ("/health",)),
 )

@@ -79,7 +79,7 @@ class Edit(Reading):
     def report_scope(self, scope: Scope, config: GlobalMaintenanceConfig) -> None:
         self.report(wording.scope_sentence(scope, config, self.session.zone), wording.scope_data(config))
 
-    def report(self, sentence: str, data: wording.Data) -> None:
+    def report(self, sentence: str, data: wording.Data | None) -> None:
         """Tell what changed, and where."""
         self.say(f"{sentence} [{self.session.place}]")
         if self.as_json:

@@ -13,6 +13,7 @@ from shield_core.cli.session import Session
 from shield_core.cli.times import parse_moment, parse_past_moment, parse_span
 from shield_core.keys import ExemptEntry, Scope, check_service
 from shield_core.models import MaintenanceWindow, WindowStatus
+from shield_core.rate_limit.grammar import Rate
 
 
 class _Text(click.ParamType):  # type: ignore[type-arg]  # newer clicks only
@@ -56,6 +57,20 @@ def _actor(text: str) -> str:
     return text.strip()
 
 
+def _limit(text: str) -> str:
+    Rate.parse(text)
+    return text.strip()
+
+
+def _tier(text: str) -> dict[str, str] | str:
+    name, equals, limit = text.partition("=")
+    if not text:
+        return ""
+    if not equals or not name.strip():
+        raise ValueError(f"{text!r} is no tier: write a name and a limit, such as pro=1000/minute.")
+    return {"name": name.strip(), "limit": _limit(limit)}
+
+
 SPAN = _Text("span", parse_span)
 MOMENT = _Moment(parse_moment)
 PAST_MOMENT = _Moment(parse_past_moment)
@@ -63,6 +78,10 @@ EXEMPT_ENTRY = _Text("path", _exempt_entry)
 SERVICE = _Text("service", lambda text: check_service(text) if text else "")
 SERVICE_SCOPE = _Text("service", Scope.service)
 ACTOR = _Text("actor", _actor)
+LIMIT = _Text("limit", _limit)
+#: Of options that may be repeated; '' stands for none at all.
+TIER = _Text("name=limit", _tier)
+EXEMPT_OR_NONE = _Text("path", lambda text: _exempt_entry(text) if text else "")
 
 
 @dataclass(frozen=True)

@@ -104,12 +104,16 @@ def route_sentence(state: RouteState, zone: tzinfo | None) -> str:
 def scope_sentence(scope: Scope, config: GlobalMaintenanceConfig, zone: tzinfo | None) -> str:
     """Return whether a scope is in maintenance now, as a message after a change."""
     now = datetime.now(UTC)
-    label = scope.label[0].upper() + scope.label[1:]
     said = "in maintenance" if config.in_force(now) else "out of maintenance"
     exempt = (
         f"; exempt: {', '.join(config.exempt_paths)}" if config.in_force(now) and config.exempt_paths else ""
     )
-    return f"{label} is now {_told(said, config, zone, now)}{exempt}"
+    return f"{subject(scope)} is now {_told(said, config, zone, now)}{exempt}"
+
+
+def subject(scope: Scope) -> str:
+    """Return what a sentence about a scope begins with."""
+    return scope.label[0].upper() + scope.label[1:]
 
 
 def exempt_sentence(scope: Scope, config: GlobalMaintenanceConfig) -> str:
