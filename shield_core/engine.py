@@ -18,7 +18,7 @@ from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.sync import SyncShieldBackend, awaited
 from shield_core.declarations import Declaration
-from shield_core.keys import RouteKey, check_service
+from shield_core.keys import Facet, RouteKey, check_service, parse_store_key
 from shield_core.models import (
     RateLimitResult,
 )
@@ -35,6 +35,7 @@ from shield_core.rate_limit.storage.failover import guarded
 from shield_core.replica import Listener, NoStore, Replica, Status
 from shield_core.responses import limited
 from shield_core.ruleset import Decision, Ruleset, Trace
+from shield_core.snapshot import Changes, Snapshot
 
 if TYPE_CHECKING:
     from shield_core.sync import SyncEngine
@@ -103,6 +104,7 @@ class ShieldEngine(
         self.limiter = Limiter(
             guarded(storage, fail_open=fail_open), num_proxies=num_proxies, draft_headers=draft_headers
         )
+        self.replica.subscribe(self._forget_counters)
         self._plain = copy.copy(self)
         self._plain._port = plain
 
@@ -149,6 +151,13 @@ class ShieldEngine(
     def status(self) -> Status:
         """Return how fresh this process's rules are."""
         return self.replica.status()
+
+    def _forget_counters(self, _: Snapshot, changes: Changes) -> None:
+        """Let go of what limits have counted that are gone now, or were reset."""
+        rules = self.replica.ruleset
+        facets = {parse_store_key(key)[0] for key, _ in changes.writes}
+        if rules is not None and (changes.reset or facets & {Facet.LIMIT, Facet.RESET}):
+            self.limiter.storage.keep(rules.limit_tables())
 
     def subscribe(self, listener: Listener) -> None:
         """Call ``listener(snapshot, changes)`` in this process after every change it applies."""

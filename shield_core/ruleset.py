@@ -40,8 +40,9 @@ from shield_core.models import (
     RateLimitPolicy,
     RouteState,
     RouteStatus,
+    StoredPolicy,
 )
-from shield_core.rate_limit.layers import Layer
+from shield_core.rate_limit.layers import Layer, table_of
 from shield_core.rate_limit.limiter import Outcome
 from shield_core.snapshot import Snapshot
 
@@ -471,7 +472,7 @@ class Ruleset:
             limit = self.snapshot.policy(scope)
             if isinstance(limit, GlobalRateLimitPolicy) and limit.enabled:
                 wide.append(Layer.compile(scope, limit, generation=self.snapshot.generation(scope)))
-        declared = any(one.rate_limit for table in self._tables.values() for one in table.declared.values())
+        declared = any(one.rate_limit for one in self._declarations)
         return replace(
             self,
             is_limited=bool(policies or wide or declared),
@@ -500,6 +501,20 @@ class Ruleset:
         """Return the limits of a URL path that matches no route: those of the wider scopes."""
         return tuple(layer for layer in self._wide_limits if not layer.spares(_handler_method(method), path))
 
+    def limit_tables(self) -> set[str]:
+        """Return where the limits are counted, those that are paused too: ``RateLimitStorage.keep``."""
+        declared = [one.rate_limit.policy for one in self._declarations if one.rate_limit]
+        limits: dict[Scope, StoredPolicy] = {self._own_scope(policy): policy for policy in declared}
+        limits |= self.snapshot.policies
+        return {table_of(scope, policy, self.snapshot.generation(scope)) for scope, policy in limits.items()}
+
+    def _own_scope(self, policy: RateLimitPolicy) -> Scope:
+        return Scope("route", str(policy.key._replace(service=self.service)))
+
+    @property
+    def _declarations(self) -> Iterable[Declaration]:
+        return (one for table in self._tables.values() for one in table.declared.values())
+
     def _find_limits(self, method: str, path: str) -> tuple[Layer, ...]:
         table = self._tables.get(path)
         rule = table[method] if table is not None else None
@@ -513,7 +528,7 @@ class Ruleset:
         stored = self._policies.get(path, {})
         policy = stored.get(method) or stored.get(None) or (declared.policy if declared else None)
         if policy is not None:
-            own = Scope("route", str(policy.key._replace(service=self.service)))
+            own = self._own_scope(policy)
             generation = self.snapshot.generation(own)
             layers.append(Layer.compile(own, policy, generation=generation, declared=declared))
         return tuple(layers)

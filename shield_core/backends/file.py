@@ -15,8 +15,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,7 +29,10 @@ from shield_core.backends import statefile
 from shield_core.backends.base import SyncNativeBackend, check_expectations, stamped
 from shield_core.backends.statefile import Document
 from shield_core.exceptions import BackendError
-from shield_core.models import AuditEntry, Instance
+from shield_core.models import AuditEntry, Instance, RateLimitHit
+from shield_core.rate_limit.hits import KEPT, HitQuery
+from shield_core.rate_limit.storage.base import RateLimitStorage
+from shield_core.rate_limit.storage.file import FileRateLimitStorage
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, branch
 
 logger = logging.getLogger("shield.file")
@@ -37,6 +41,9 @@ logger = logging.getLogger("shield.file")
 _STAT_INTERVAL = 0.1
 #: Seconds to wait for the lock file, which a stopped process may hold.
 _LOCK_PATIENCE = 15.0
+
+#: Bytes of a file of hits that is put aside: enough for all that are to be kept.
+_HITS_SIZE = KEPT * 800
 
 _Signature = tuple[int, int, int, int]
 
@@ -202,6 +209,69 @@ class FileBackend(SyncNativeBackend):
     @property
     def _instances(self) -> Path:
         return _beside(self._target, ".instances")
+
+    # -- rate limits --------------------------------------------------------------------------
+
+    def write_hits_sync(self, hits: Sequence[RateLimitHit]) -> None:
+        """Append them to a file of its own, so that they neither rewrite the state nor wait for it.
+
+        Each line is a hit. A file that is long enough is put aside for the next, in the place of the
+        one before, so that the two hold at least what is to be kept.
+        """
+        lines = "".join(f"\n{hit.model_dump_json()}" for hit in hits).encode()
+        try:
+            with self._appending() as descriptor:
+                os.write(descriptor, lines)  # a torn line of a crash ends where this begins
+                if os.fstat(descriptor).st_size > _HITS_SIZE:
+                    os.replace(self._hits_file, self._older_hits_file)
+        except OSError as error:
+            raise BackendError(f"{self._hits_file} cannot be written: {error}") from error
+
+    def read_hits_sync(self, query: HitQuery) -> list[RateLimitHit]:
+        return query.select(islice(self._newest_hits(), KEPT))
+
+    def rate_limit_storage(self) -> RateLimitStorage:
+        """Count in this process, and save it beside the state: ``shield-state.limits.json``."""
+        return FileRateLimitStorage(self.path.with_suffix(".limits.json"))
+
+    @contextlib.contextmanager
+    def _appending(self) -> Iterator[int]:
+        """Open the file of hits for one writer at a time, with the state's owner and mode."""
+        while True:
+            descriptor = os.open(
+                self._hits_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                found = os.fstat(descriptor)
+                if _signature(descriptor) != _signature(self._hits_file):
+                    continue  # somebody has put it aside meanwhile
+                if not found.st_size and self._target.exists():
+                    _take_over(descriptor, self._target.stat())
+                yield descriptor
+                return
+            finally:
+                os.close(descriptor)
+
+    def _newest_hits(self) -> Iterator[RateLimitHit]:
+        for path in (self._hits_file, self._older_hits_file):
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise BackendError(f"{path} cannot be read: {error}") from error
+            for line in reversed(text.split("\n")):
+                with contextlib.suppress(ValueError):  # empty, or torn by a crash
+                    yield RateLimitHit.model_validate_json(line)
+
+    @property
+    def _hits_file(self) -> Path:
+        return self._target.with_suffix(".hits.jsonl")
+
+    @property
+    def _older_hits_file(self) -> Path:
+        return self._target.with_suffix(".hits.1.jsonl")
 
 
 class _Pin:

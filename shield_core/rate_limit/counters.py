@@ -8,6 +8,9 @@ from typing import TypeAlias
 from shield_core.models import Algorithm
 from shield_core.rate_limit.grammar import Rate
 
+#: Part of a request by which sums of floating point numbers may differ.
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counter:
@@ -15,7 +18,8 @@ class Counter:
 
     ``name`` is the scope's, ``generation`` changes when the scope is reset. ``capacity`` is the
     limit with its burst, ``seconds`` the period, ``interval`` the seconds in which one request's
-    room comes back. ``table`` names all counts of one scope that may be kept together.
+    room comes back, ``depth`` those in which all of it does. ``table`` names all counts of one scope
+    that are kept together.
     """
 
     name: str
@@ -27,11 +31,13 @@ class Counter:
     text: str
     shadow: bool = False
     interval: float = field(init=False)
+    depth: float = field(init=False)
     table: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "interval", self.seconds / self.amount)
-        object.__setattr__(self, "table", f"{self.algorithm.value}|{self.generation}|{self.name}")
+        object.__setattr__(self, "depth", self.interval * (self.capacity + _ROUNDING))
+        object.__setattr__(self, "table", table_name(self.algorithm, self.generation, self.name))
 
     @classmethod
     def make(
@@ -46,6 +52,15 @@ class Counter:
         shadow: bool = False,
     ) -> Counter:
         return cls(name, generation, algorithm, rate.amount, rate.amount + burst, rate.seconds, text, shadow)
+
+
+def table_name(algorithm: Algorithm, generation: int, name: str) -> str:
+    return f"{algorithm.value}|{generation}|{name}"
+
+
+def algorithm_of(table: str) -> Algorithm:
+    """Return the algorithm of a table's name. Raises ValueError for what is none."""
+    return Algorithm(table.partition("|")[0])
 
 
 #: What one counter says of a request: (allowed, remaining, reset_after, retry_after).

@@ -9,11 +9,13 @@ from typing import Any
 
 from shield_core.keys import ExemptEntry, Scope, without_slash
 from shield_core.models import KeyStrategy, OnMissingKey, RateLimitPolicy, StoredPolicy
-from shield_core.rate_limit.counters import Counter
+from shield_core.rate_limit.counters import Counter, table_name
 from shield_core.rate_limit.grammar import Rate
 
 #: What happens to a caller whose key is not known, where the policy does not say.
 _MISSING: Mapping[KeyStrategy, OnMissingKey] = {KeyStrategy.API_KEY: "fallback_ip"}
+#: Those that need neither a user nor a function of the project's.
+_SIMPLE = (KeyStrategy.IP, KeyStrategy.API_KEY, KeyStrategy.GLOBAL)
 #: The tier that unknown ones fall back to; where a limit has none of that name, its strictest.
 DEFAULT_TIER = "default"
 
@@ -35,7 +37,7 @@ class Layer:
     """One scope's limit. ``counter`` None lets everything pass; ``tiers`` replace it by name.
 
     ``is_simple``: address, API key or nothing at all says who is asking, so that no user has to be
-    known and nothing has to be awaited.
+    known and nothing has to be awaited. ``by_address``: every address is counted, nothing else.
     """
 
     scope: Scope
@@ -51,6 +53,7 @@ class Layer:
     tier: Callback | None = None
     response: Callback | None = None
     is_simple: bool = False
+    by_address: bool = False
     #: Whether any request could be counted; the only thing here that changes.
     has_met_a_key: bool = False
 
@@ -59,7 +62,7 @@ class Layer:
         cls, scope: Scope, policy: StoredPolicy, *, generation: int = 0, declared: DeclaredLimit | None = None
     ) -> Layer:
         """Compile the policy of ``scope``; what only the code can know comes from its own declaration."""
-        name = f"{scope.kind}:{scope.name}"
+        name = _name(scope)
 
         def counter(limit: str) -> Counter | None:
             rate = Rate.parse(limit)
@@ -80,6 +83,8 @@ class Layer:
         key = declared.key if declared and strategy is KeyStrategy.CUSTOM else None
         roles = frozenset(route.exempt_roles) if route else frozenset()
         tiers = {tier.name: counter(tier.limit) for tier in route.tiers} if route else {}
+        simple = not tiers and not roles and strategy in _SIMPLE
+        networks = [ip_network(text, strict=False) for text in route.exempt_ips] if route else []
         by_code = declared.tier if declared and route and route.tier_resolver == KeyStrategy.CUSTOM else None
         return cls(
             scope=scope,
@@ -88,9 +93,7 @@ class Layer:
             strategy=strategy,
             missing=policy.on_missing_key or _MISSING.get(strategy, "exempt"),
             tiers=tiers,
-            exempt_networks=tuple(ip_network(text, strict=False) for text in route.exempt_ips)
-            if route
-            else (),
+            exempt_networks=tuple(networks),
             exempt_roles=roles,
             exempt_routes=(
                 frozenset(ExemptEntry.parse(entry) for entry in policy.exempt_routes)
@@ -100,9 +103,8 @@ class Layer:
             key=key,
             tier=by_code,
             response=declared.response if declared else None,
-            is_simple=not tiers
-            and not roles
-            and strategy in (KeyStrategy.IP, KeyStrategy.API_KEY, KeyStrategy.GLOBAL),
+            is_simple=simple,
+            by_address=simple and strategy is KeyStrategy.IP and not networks,
         )
 
     def spares(self, method: str, path: str) -> bool:
@@ -118,3 +120,12 @@ class Layer:
     def needs_user(self) -> bool:
         by_user = bool(self.tiers) and self.tier is None
         return self.strategy is KeyStrategy.USER or bool(self.exempt_roles) or by_user
+
+
+def table_of(scope: Scope, policy: StoredPolicy, generation: int) -> str:
+    """Return the name of the table in which the limit of ``scope`` is counted, see ``Counter``."""
+    return table_name(policy.algorithm, generation, _name(scope))
+
+
+def _name(scope: Scope) -> str:
+    return f"{scope.kind}:{scope.name}"

@@ -25,6 +25,9 @@ _REFUSED = "\x00refused"
 #: Between a tier and a key, where a policy has tiers.
 _TIER_END = "\n"
 
+#: Longer keys of a function of the project's are counted by their hash.
+_LONGEST_KEY = 128
+
 _HINTS = {
     KeyStrategy.IP: "the server does not tell the client's address, as behind a Unix socket; set the "
     "number of trusted proxies (SHIELD_NUM_PROXIES)",
@@ -33,27 +36,38 @@ _HINTS = {
     KeyStrategy.CUSTOM: "the key function returned None, or this process's code has none",
     KeyStrategy.GLOBAL: "",
 }
+#: ``_new(Outcome, …)``, and adding tuples, take half the time of ``Outcome(*…)``.
 _new = tuple.__new__
 
 
 class Outcome(NamedTuple):
     """What the limits said of a request: of those that deny it the longest, else the tightest.
 
-    ``limit`` is the capacity, ``text`` how the limit is written; ``reset_after`` and ``retry_after``
-    are in seconds.
+    ``limit`` is the capacity, ``text`` how the limit is written, ``seconds`` its period;
+    ``reset_after`` and ``retry_after`` are in seconds.
     """
 
     allowed: bool
-    limit: int
     remaining: int
     reset_after: float
     retry_after: float
     key: str
     tier: str | None
-    text: str
-    seconds: int
+    counter: Counter
     layer: Layer
     draft_headers: bool = False
+
+    @property
+    def limit(self) -> int:
+        return self.counter.capacity
+
+    @property
+    def text(self) -> str:
+        return self.counter.text
+
+    @property
+    def seconds(self) -> int:
+        return self.counter.seconds
 
     @property
     def result(self) -> RateLimitResult:
@@ -83,7 +97,8 @@ class Limiter:
         self.num_proxies = num_proxies
         self.draft_headers = draft_headers
         self.hits = Hits()
-        self._keyless: dict[str, int] = {}
+        #: How many requests had no key, by policy.
+        self._keyless: dict[tuple[str, KeyStrategy], int] = {}
 
     def limit(
         self, layers: Sequence[Layer], caller: Caller, *, method: str, path: str
@@ -95,6 +110,8 @@ class Limiter:
         for a caller that does not await.
         """
         if self.storage.immediate:
+            if len(layers) == 1 and layers[0].by_address and (address := caller.address) is not None:
+                return self._limit_address(layers[0], address, method, path)
             for layer in layers:
                 if not layer.is_simple:
                     break
@@ -102,20 +119,44 @@ class Limiter:
                 return self._limit_simply(layers, caller, method, path)
         return self._limit(layers, caller, method, path)
 
+    def _limit_address(self, layer: Layer, address: str, method: str, path: str) -> Outcome | None:
+        """Do what ``_limit_simply`` does for the commonest of limits."""
+        counter = layer.counter
+        if counter is None:
+            return None
+        if not layer.has_met_a_key:
+            self._meet(layer)
+        key = network_key(address) if ":" in address else address
+        verdict = self.storage.take_one(counter, key)
+        if verdict[0] and not counter.shadow:
+            return _new(Outcome, verdict + (key, None, counter, layer, self.draft_headers))  # noqa: RUF005
+        return self._judge((verdict,), (layer,), (counter,), (key,), method, path)
+
     def _limit_simply(
         self, layers: Sequence[Layer], caller: Caller, method: str, path: str
     ) -> Outcome | None:
+        address = caller.address
+        by_address = network_key(address) if address is not None and ":" in address else address
         asked: list[Layer] = []
         counters: list[Counter] = []
         keys: list[str] = []
         for layer in layers:
             counter = layer.counter
-            if counter is not None and (key := self._simple_key(layer, caller)) is not None:
+            if counter is None:
+                continue
+            if layer.by_address and by_address is not None:
+                if not layer.has_met_a_key:
+                    self._meet(layer)
+                keys.append(by_address)
+            else:
+                key = self._simple_key(layer, caller)
+                if key is None:
+                    continue
                 if key is _REFUSED:
                     return self._refuse(layer, counter, method, path)
-                asked.append(layer)
-                counters.append(counter)
                 keys.append(key)
+            asked.append(layer)
+            counters.append(counter)
         if not asked:
             return None
         verdicts = self.storage.take(counters, keys)
@@ -160,10 +201,7 @@ class Limiter:
         else:
             secret = caller.header("x-api-key")
             key = hashed(secret) if secret else None
-        if key is None:
-            return self._missing(layer, address)
-        layer.has_met_a_key = True
-        return key
+        return self._found(layer, key, address)
 
     async def _key(self, layer: Layer, caller: Caller) -> str | None:
         match layer.strategy:
@@ -172,14 +210,25 @@ class Limiter:
             case KeyStrategy.CUSTOM:
                 said = await caller.call(layer.key) if layer.key is not None else None
                 key = str(said) if said not in (None, "") else None
+                if key is not None and len(key) > _LONGEST_KEY:
+                    key = hashed(key)
             case _:
                 return self._simple_key(layer, caller)
         if layer.exempt_networks and _is_exempt(caller.address, layer):
             return None
+        return self._found(layer, key, caller.address)
+
+    def _found(self, layer: Layer, key: str | None, address: str | None) -> str | None:
         if key is None:
-            return self._missing(layer, caller.address)
-        layer.has_met_a_key = True
+            return self._missing(layer, address)
+        if not layer.has_met_a_key:
+            self._meet(layer)
         return key
+
+    def _meet(self, layer: Layer) -> None:
+        """Note that a policy finds keys, also for when its layer is compiled again."""
+        layer.has_met_a_key = True
+        self._keyless[layer.scope.limit_key, layer.strategy] = _FIRST_REQUESTS
 
     def _missing(self, layer: Layer, address: str | None) -> str | None:
         if not layer.has_met_a_key:
@@ -192,7 +241,7 @@ class Limiter:
 
     def _count_keyless(self, layer: Layer) -> None:
         """Say once of a policy that none of its first requests had a key."""
-        name = layer.scope.limit_key
+        name = (layer.scope.limit_key, layer.strategy)
         count = self._keyless.get(name, 0) + 1
         if count <= _FIRST_REQUESTS:
             self._keyless[name] = count
@@ -234,13 +283,13 @@ class Limiter:
         counter, key, verdict = counters[chosen], keys[chosen], verdicts[chosen]
         if denied:
             self._note(verdict, asked[chosen], counter, key, method, path)
-        return self._outcome(asked[chosen], counter, key, not denied, verdict)
+        return self._outcome(asked[chosen], counter, key, verdict)
 
     def _refuse(self, layer: Layer, counter: Counter, method: str, path: str) -> Outcome | None:
         """Block a request whose key is missing."""
         verdict = (False, 0, float(counter.seconds), float(counter.seconds))
         self._note(verdict, layer, counter, "", method, path)
-        return None if counter.shadow else self._outcome(layer, counter, "", False, verdict)
+        return None if counter.shadow else self._outcome(layer, counter, "", verdict)
 
     def _note(
         self, verdict: Verdict, layer: Layer, counter: Counter, key: str, method: str, path: str
@@ -257,26 +306,11 @@ class Limiter:
             shadow=counter.shadow,
         )
 
-    def _outcome(self, layer: Layer, counter: Counter, key: str, allowed: bool, verdict: Verdict) -> Outcome:
+    def _outcome(self, layer: Layer, counter: Counter, key: str, verdict: Verdict) -> Outcome:
         tier = None
         if layer.tiers:
             tier, _, key = key.rpartition(_TIER_END)
-        return _new(
-            Outcome,
-            (
-                allowed,
-                counter.capacity,
-                verdict[1],
-                verdict[2],
-                verdict[3],
-                key,
-                tier or None,
-                counter.text,
-                counter.seconds,
-                layer,
-                self.draft_headers,
-            ),
-        )
+        return _new(Outcome, verdict + (key, tier or None, counter, layer, self.draft_headers))  # noqa: RUF005
 
 
 async def _tier(layer: Layer, caller: Caller) -> tuple[str, Counter | None]:
