@@ -176,6 +176,23 @@ class StoredRateLimitHit(models.Model):
         return f"{self.method} {self.path}"
 
 
+class StoredToken(Stored):
+    """What is known of a token, never the token itself: issued by hand, or revoked."""
+
+    id = models.CharField(max_length=255)
+    platform = models.CharField(max_length=32)
+    subject = models.CharField(max_length=255, blank=True)
+    service = models.CharField(max_length=255, null=True)  # noqa: DJ001 - None is "no service"
+    issued = models.BooleanField(default=False)
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(null=True)
+    created_by = models.CharField(max_length=255, blank=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+
 class StoredDeletion(models.Model):
     """At which revision an object went away, for those who follow the changes."""
 

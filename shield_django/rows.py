@@ -17,6 +17,7 @@ from shield_core.models import (
     RateLimitReset,
     RouteState,
     StoredPolicy,
+    TokenRecord,
     value_type,
 )
 from shield_core.models import StoredObject as Value
@@ -29,16 +30,25 @@ from shield_django.models import (
     StoredRateLimitHit,
     StoredRateLimitReset,
     StoredRoute,
+    StoredToken,
 )
 
 #: The tables that hold the store's objects.
-TABLES: tuple[type[Stored], ...] = (StoredRoute, StoredMaintenance, StoredRateLimit, StoredRateLimitReset)
+TABLES: tuple[type[Stored], ...] = (
+    StoredRoute,
+    StoredMaintenance,
+    StoredRateLimit,
+    StoredRateLimitReset,
+    StoredToken,
+)
 
 _LIFECYCLE = ("reason", "note", "read_only")
 _ROUTE = (*_LIFECYCLE, "service", "status", "successor_path", "force_active", "origin", "release")
 _MAINTENANCE = (*_LIFECYCLE, "enabled", "include_force_active")
 _LIMIT = ("limit", "algorithm", "key_strategy", "on_missing_key", "burst", "shadow")
 _LIMIT_OF_ROUTE = ("path", "method", "tier_resolver")
+_TOKEN = ("id", "platform", "subject", "service", "issued", "created_by")
+_TOKEN_MOMENTS = ("expires_at", "created_at", "revoked_at")
 _ALL = ("revision", "updated_by")
 _AUDIT = tuple(name for name in AuditEntry.model_fields if name != "timestamp")
 _HIT = ("id", "path", "method", "key", "limit", "tier", "scope", "shadow")
@@ -51,6 +61,8 @@ def table_of(store_key: str) -> type[Stored]:
             return StoredRateLimit
         case Facet.RESET:
             return StoredRateLimitReset
+        case Facet.TOKEN:
+            return StoredToken
         case _:
             return StoredRoute if scope.kind == "route" else StoredMaintenance
 
@@ -85,6 +97,9 @@ def to_row(store_key: str, value: Value) -> Stored:
             )
         case RateLimitReset():
             return StoredRateLimitReset(**common)
+        case TokenRecord():
+            moments = {name: _to_column(getattr(value, name)) for name in _TOKEN_MOMENTS}
+            return StoredToken(**common, **_pick(value, _TOKEN), **moments)
         case _:
             return StoredRateLimit(**common, **_limit_columns(Scope.of(store_key), value))
 
@@ -105,6 +120,9 @@ def from_row(row: Stored) -> Value:
             said["path"] = str(RouteKey(row.service, None, row.path))
         case StoredRateLimit():
             said = _pick(row, (*_LIMIT, "enabled", "exempt_routes"))
+        case StoredToken():
+            moments = {name: _from_column(getattr(row, name)) for name in _TOKEN_MOMENTS}
+            said = {**_pick(row, _TOKEN), **moments}
         case _:
             said = {}
     return value_type(row.key).model_validate({**common, **said})

@@ -16,7 +16,13 @@ from shield_core.backends.sync import awaited
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import ConflictError, MaintenanceException
 from shield_core.keys import EVERYTHING, Scope
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, MaintenanceWindow, RouteState
+from shield_core.models import (
+    AuditEntry,
+    GlobalMaintenanceConfig,
+    MaintenanceWindow,
+    RouteState,
+    TokenRecord,
+)
 from shield_core.ports import HomeLoop, PlainPort
 from shield_core.snapshot import Commit, Cursor, Write
 from shield_core.testing.inspection import (
@@ -38,6 +44,14 @@ from shield_core.testing.processes import ROUTES, write_overlapping
 
 def put(path: str, **fields: Any) -> Write:
     return Write(path, RouteState.model_validate({"path": path, "origin": "operator", **fields}))
+
+
+LATER = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def issued(token: str, **fields: Any) -> Write:
+    record = TokenRecord(id=token, service="pay", issued=True, expires_at=LATER, created_at=LATER, **fields)
+    return Write(Scope("token", token).store_key, record)
 
 
 class BackendContract(LimitContract):
@@ -147,8 +161,13 @@ class BackendContract(LimitContract):
             [(put("/x"), put("/y")), (Write("/x", None),), (put("/x", reason="again"),)],
             [(Write(EVERYTHING.store_key, GlobalMaintenanceConfig(enabled=True, exempt_paths=("/x",))),)],
             [(Write(Scope.service("pay").store_key, GlobalMaintenanceConfig(enabled=True, reason="é")),)],
+            [(issued("t1", subject="añn"),), (issued("t1", revoked_at=LATER),), (issued("t2"),)],
+            [(issued("t1"), issued("t2")), (Write(Scope("token", "t1").store_key, None),)],
         ],
-        ids=["changed", "deleted", "put again", "global maintenance", "service maintenance"],
+        ids=[
+            *("changed", "deleted", "put again", "global maintenance", "service maintenance"),
+            *("tokens", "token deleted"),
+        ],
     )
     def test_following_the_feed_leads_to_what_a_load_gives(
         self, store: Store, batches: list[tuple[Write, ...]]
