@@ -26,6 +26,7 @@ from shield_core.operations.limits import LimitOperations
 from shield_core.operations.maintenance import MaintenanceOperations
 from shield_core.operations.records import RecordOperations
 from shield_core.operations.routes import RouteOperations
+from shield_core.operations.services import ServiceOperations
 from shield_core.operations.tokens import TokenOperations
 from shield_core.ports import AwaitingPort, HomeLoop, PlainPort, Port, drive
 from shield_core.rate_limit.caller import ContextCaller
@@ -42,7 +43,12 @@ if TYPE_CHECKING:
 
 
 class ShieldEngine(
-    RouteOperations, MaintenanceOperations, LimitOperations, TokenOperations, RecordOperations
+    RouteOperations,
+    MaintenanceOperations,
+    LimitOperations,
+    TokenOperations,
+    ServiceOperations,
+    RecordOperations,
 ):
     """Everything an operator or an application asks of Shield.
 

@@ -31,6 +31,10 @@ class RouteNotFoundException(ShieldException):
         super().__init__(f"No route {path!r} is registered.{hint}")
 
 
+class UnknownTokenError(InvalidInputError):
+    """There is no such token."""
+
+
 class AmbiguousRouteError(ShieldException):
     """The path stands for several routes."""
 

@@ -12,6 +12,7 @@ from shield_core.keys import Scope
 from shield_core.models import AuditEntry, Instance
 from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow
 from shield_core.models import GlobalRateLimitPolicy, RateLimitHit, RateLimitPolicy, StoredPolicy
+from shield_core.models import Instance, RouteState
 from shield_core.models import MaintenanceWindow, RouteState, RouteStatus
 from shield_core.models import RateLimitResult
 from shield_core.models import TokenRecord
@@ -242,13 +243,32 @@ class SyncEngine:
     def revoke_token(self, token_id: str, record: TokenRecord | None=None, reason: str='', **by: Unpack[Authorship]) -> TokenRecord:
         """Revoke a token on every node; ``record`` tells of one that the store does not know.
 
-            Raises InvalidInputError where there is no such token.
+            Raises UnknownTokenError where there is no such token.
             """
         return drive(self._engine.revoke_token(token_id, record, reason, **by))
+
+    def bind_token(self, record: TokenRecord, service: str, **by: Unpack[Authorship]) -> None:
+        """Bind a token of no service yet to ``service``, on every node. Raises InvalidInputError."""
+        return drive(self._engine.bind_token(record, service, **by))
 
     def note_failed_login(self, username: str, reason: str='', **by: Unpack[Authorship]) -> None:
         """Write a failed login into the audit log."""
         return drive(self._engine.note_failed_login(username, reason, **by))
+
+    def register_states(self, states: Sequence[RouteState], **by: Unpack[Authorship]) -> list[RouteState]:
+        """Store what another process's code declares, in one commit, none when nothing is new.
+
+            Return the routes as they are now: an operator's override wins.
+            """
+        return drive(self._engine.register_states(states, **by))
+
+    def heard_of(self, instance: Instance) -> None:
+        """Note that a process follows this store from elsewhere, and the revision that it has applied."""
+        return drive(self._engine.heard_of(instance))
+
+    def note(self, action: str, path: str='', service: str | None=None, previous_status: str | None=None, new_status: str | None=None, details: Mapping[str, Any] | None=None, reason: str='', **by: Unpack[Authorship]) -> None:
+        """Write an audit entry about what happened elsewhere."""
+        return drive(self._engine.note(action, path, service, previous_status, new_status, details, reason, **by))
 
     def instances(self) -> list[Instance]:
         """Return the processes that follow the store and were heard of in the last 90 seconds."""

@@ -17,7 +17,7 @@ from shield_core.backends.base import (
     check_expectations,
     stamped,
 )
-from shield_core.models import AuditEntry
+from shield_core.models import AuditEntry, Instance
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot
 
 
@@ -33,6 +33,7 @@ class MemoryBackend(SyncNativeBackend):
         self._snapshot = Snapshot(uuid4().hex[:12])
         self._recent = RecentChanges()
         self._head = ""
+        self._instances: dict[str, Instance] = {}
         self._changed = threading.Condition()
         forking.watch(self)
 
@@ -75,3 +76,14 @@ class MemoryBackend(SyncNativeBackend):
         with self._changed:
             newest_first = list(reversed(self._audit))
         return query.select(newest_first)
+
+    def beat_sync(self, instance: Instance) -> None:
+        """Note a process that follows over HTTP; this one itself has nobody to tell."""
+        with self._changed:
+            for one in [one for one in self._instances.values() if not one.alive_at(instance.seen_at)]:
+                del self._instances[one.id]
+            self._instances[instance.id] = instance
+
+    def instances_sync(self) -> list[Instance]:
+        with self._changed:
+            return list(self._instances.values())

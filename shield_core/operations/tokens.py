@@ -36,7 +36,7 @@ class TokenOperations(Committing):
     ) -> TokenRecord:
         """Revoke a token on every node; ``record`` tells of one that the store does not know.
 
-        Raises InvalidInputError where there is no such token.
+        Raises UnknownTokenError where there is no such token.
         """
         command = plan.RevokeToken(by=by, reason=reason, token_id=token_id, record=record)
         snapshot, _ = await self._run(command)
@@ -44,6 +44,10 @@ class TokenOperations(Committing):
         assert found is not None
         return found
 
+    async def bind_token(self, record: TokenRecord, service: str, **by: Unpack[Authorship]) -> None:
+        """Bind a token of no service yet to ``service``, on every node. Raises InvalidInputError."""
+        await self._run(plan.BindToken(by=by, record=record, service=service))
+
     async def note_failed_login(self, username: str, reason: str = "", **by: Unpack[Authorship]) -> None:
         """Write a failed login into the audit log."""
-        await self._run(plan.NoteLogin(by=by, reason=reason, username=username))
+        await self._run(plan.Note(by={**by, "actor": username}, reason=reason, action="login_failed"))

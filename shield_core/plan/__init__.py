@@ -16,6 +16,7 @@ from shield_core.plan.limits import (
     limit_in_force,
     limit_of_code,
 )
+from shield_core.plan.notes import Note
 from shield_core.plan.resolution import resolve
 from shield_core.plan.routes import (
     CancelSchedule,
@@ -35,10 +36,11 @@ from shield_core.plan.scopes import (
     SetExemptPaths,
     SetScopeMaintenance,
 )
-from shield_core.plan.tokens import IssueToken, NoteLogin, RevokeToken
+from shield_core.plan.tokens import BindToken, IssueToken, RevokeToken
 
 __all__ = [
     "Authorship",
+    "BindToken",
     "CancelSchedule",
     "ClearOverride",
     "Command",
@@ -50,7 +52,7 @@ __all__ = [
     "EnableScopeMaintenance",
     "IssueToken",
     "LimitCommand",
-    "NoteLogin",
+    "Note",
     "Register",
     "ResetLimit",
     "RevokeToken",

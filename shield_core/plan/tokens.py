@@ -1,12 +1,12 @@
-"""Mutations of tokens, and what is noted of logins."""
+"""Mutations of tokens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from shield_core.exceptions import InvalidInputError
+from shield_core.exceptions import InvalidInputError, UnknownTokenError
 from shield_core.keys import Scope
-from shield_core.models import AuditEntry, TokenRecord
+from shield_core.models import TokenRecord
 from shield_core.plan.commands import Command
 from shield_core.snapshot import Commit, Snapshot, Write
 
@@ -41,7 +41,7 @@ class RevokeToken(Command):
         before = snapshot.token(self.token_id)
         known = before or self.record
         if known is None:
-            raise InvalidInputError(f"There is no token {self.token_id!r}; see 'shield token list'.")
+            raise UnknownTokenError(f"There is no token {self.token_id!r}; see 'shield token list'.")
         if known.revoked_at is not None:
             return Commit(result=Scope("token", known.id).store_key)
         commit = self._commit(
@@ -56,24 +56,28 @@ class RevokeToken(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoteLogin(Command):
-    """Write down that somebody failed to log in."""
+class BindToken(Command):
+    """Bind a service's token to the service that it names first; it belongs to that one from then on."""
 
-    username: str
-    details: dict[str, str] = field(default_factory=dict)
+    record: TokenRecord
+    service: str
 
     def plan(self, snapshot: Snapshot) -> Commit:
-        entry = AuditEntry(
-            timestamp=self.now,
-            action="login_failed",
-            actor=self.username,
-            platform=self.by.get("platform", "system"),
-            reason=self.reason,
-            request_id=self.by.get("request_id", ""),
-            client_ip=self.by.get("client_ip", ""),
-            details=self.details,
+        before = snapshot.token(self.record.id)
+        known = before or self.record
+        if known.service == self.service:
+            return Commit(result=Scope("token", known.id).store_key)
+        if known.service is not None:
+            raise InvalidInputError(f"This token belongs to the service {known.service!r} already.")
+        commit = self._commit(
+            Scope("token", known.id).store_key,
+            before,
+            known.replace(service=self.service, **self._stamp),
+            action="token_issued",
+            previous="unbound",
+            new="issued",
         )
-        return Commit(audit=(entry,))
+        return _cleared(self, snapshot, commit)
 
 
 def _cleared(command: Command, snapshot: Snapshot, commit: Commit) -> Commit:

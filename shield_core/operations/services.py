@@ -1,0 +1,53 @@
+"""What services tell that follow this store over HTTP: their routes, their doings, that they are alive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+from shield_core import plan
+from shield_core.models import Instance, RouteState
+from shield_core.operations.commits import Committing
+from shield_core.plan import Authorship
+
+
+class ServiceOperations(Committing):
+    """For a server: nothing here decides in this process."""
+
+    async def register_states(
+        self, states: Sequence[RouteState], **by: Unpack[Authorship]
+    ) -> list[RouteState]:
+        """Store what another process's code declares, in one commit, none when nothing is new.
+
+        Return the routes as they are now: an operator's override wins.
+        """
+        snapshot, _ = await self._run(plan.Register(by=by, states=states))
+        return [snapshot.routes[state.path] for state in states]
+
+    async def heard_of(self, instance: Instance) -> None:
+        """Note that a process follows this store from elsewhere, and the revision that it has applied."""
+        await self._port.beat(instance)
+
+    async def note(
+        self,
+        action: str,
+        path: str = "",
+        service: str | None = None,
+        previous_status: str | None = None,
+        new_status: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        reason: str = "",
+        **by: Unpack[Authorship],
+    ) -> None:
+        """Write an audit entry about what happened elsewhere."""
+        command = plan.Note(
+            by=by,
+            reason=reason,
+            action=action,
+            path=path,
+            service=service,
+            previous_status=previous_status,
+            new_status=new_status,
+            details=details or {},
+        )
+        await self._run(command)
