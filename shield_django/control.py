@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.crypto import salted_hmac
 
 from shield_core.engine import ShieldEngine
 from shield_core.snapshot import Snapshot
@@ -29,7 +30,8 @@ class ControlPlane:
     """``secret_keys``: the first signs tokens, all verify them. Expiries are in seconds.
 
     ``num_proxies`` are trusted to tell a client's address. ``public_url`` is where browsers reach it.
-    ``name`` tells its cookies apart from those of others on the same host.
+    ``name`` tells its tokens apart from those of another with the same key, ``cookie_prefix`` its cookies
+    from those of others on the same host.
     """
 
     def __init__(
@@ -43,15 +45,19 @@ class ControlPlane:
         sdk_token_expiry: int = SDK_TOKEN_EXPIRY,
         public_url: str = "",
         num_proxies: int = 0,
-        name: str = "shield",
+        name: str = "",
+        cookie_prefix: str = "shield",
     ) -> None:
         self.engine = engine
         self.authority = authority
         self.services = Services(services or {})
-        self.tokens = Tokens(secret_keys, expiry=token_expiry, sdk_expiry=sdk_token_expiry)
+        keys = [f"{name}:{key}" for key in secret_keys] if name else list(secret_keys)
+        self.tokens = Tokens(keys, expiry=token_expiry, sdk_expiry=sdk_token_expiry)
         self.public_url = public_url
         self.num_proxies = num_proxies
         self.name = name
+        self.cookie_prefix = cookie_prefix
+        self._form_key = keys[0]
         self.hub = Hub(engine)
 
     @property
@@ -59,6 +65,15 @@ class ControlPlane:
         """What this node knows of the store; a cold one loads it first."""
         self.engine.ruleset  # noqa: B018 - loads
         return self.engine.replica.snapshot or Snapshot()
+
+    @property
+    def session_cookie(self) -> str:
+        """The name of the cookie that has a browser's token, which is of platform "dashboard"."""
+        return f"{self.cookie_prefix}_session"
+
+    def form_secret(self, token: Token) -> str:
+        """Return what the forms of a browser session are signed with."""
+        return salted_hmac("shield.form", token.id, secret=self._form_key).hexdigest()[:32]
 
     def principal_of(self, text: str) -> Principal:
         """Return who holds the token ``text``. Raises InvalidToken."""

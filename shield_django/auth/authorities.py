@@ -155,6 +155,8 @@ def authority_from(auth: Any) -> Authority:
             return Open()
         case Authority():
             return auth
+        case "django":
+            return Django()
         case (str() as username, str() as password):
             return Passwords([(username, password)])
         case Sequence() if not isinstance(auth, str) and all(_is_pair(one) for one in auth):
@@ -162,8 +164,8 @@ def authority_from(auth: Any) -> Authority:
         case _ if callable(getattr(auth, "authenticate_user", None)):
             return Foreign(auth)
     raise ImproperlyConfigured(
-        "auth= is None, (username, password), a list of such pairs, or an object with "
-        "authenticate_user(username, password)."
+        "auth= is None, (username, password), a list of such pairs, an object with "
+        'authenticate_user(username, password), or "django" for the users of the project.'
     )
 
 

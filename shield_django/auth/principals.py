@@ -61,3 +61,28 @@ class Principal:
 
     def has_module_perms(self, app_label: str) -> bool:
         return not self.is_sdk and (self.user is None or bool(self.user.has_module_perms(app_label)))
+
+
+class Nobody:
+    """Somebody who is not logged in, as the pages ask of ``request.user``."""
+
+    is_authenticated = is_active = is_staff = False
+    is_anonymous = True
+    username = ""
+    pk = None
+
+    def get_username(self) -> str:
+        return ""
+
+    def has_perm(self, permission: str, obj: object = None) -> bool:
+        return False
+
+    def has_perms(self, permissions: list[str], obj: object = None) -> bool:
+        return False
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return False
+
+
+#: Who operates a server without logins.
+ANYBODY = "anonymous"
