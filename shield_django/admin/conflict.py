@@ -5,15 +5,20 @@ from __future__ import annotations
 from django.forms import Form
 
 from shield_core.sync import SyncEngine
-from shield_django.admin.wording import Line
+from shield_django.admin.wording import Line, is_of_limit
 
 _LINES = 20
 
 
 def changes_since(sync: SyncEngine, store_key: str, revision: int) -> list[Line]:
-    """Return the changes after ``revision``, the newest first; none when a release changed the code."""
+    """Return the changes after ``revision``, the newest first; none when a release changed the code.
+
+    Rate limits are objects of their own, which no form of a status overwrites.
+    """
     entries = sync.get_audit_log(store_key, limit=_LINES)
-    return [Line.of(entry) for entry in entries if entry.revision > revision]
+    return [
+        Line.of(entry) for entry in entries if entry.revision > revision and not is_of_limit(entry.action)
+    ]
 
 
 def take_over(form: Form, revision: int) -> None:

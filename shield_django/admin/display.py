@@ -6,15 +6,26 @@ from datetime import UTC, datetime
 
 from django.template.loader import render_to_string
 from django.utils import formats
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from shield_core.blocks import block_of
+from shield_core.exceptions import InvalidInputError
 from shield_core.keys import NOWHERE, Scope
-from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow, RouteState, RouteStatus
+from shield_core.models import (
+    GlobalMaintenanceConfig,
+    KeyStrategy,
+    MaintenanceWindow,
+    RateLimitPolicy,
+    RouteState,
+    RouteStatus,
+    StoredPolicy,
+)
+from shield_core.rate_limit.grammar import Rate
 from shield_django.admin.moments import local
 from shield_django.models import Status
 
@@ -49,11 +60,52 @@ def route_badge(state: RouteState, now: datetime) -> SafeString:
 
 
 def transition(before: str, after: str) -> SafeString:
-    """Return what a change made of a status."""
+    """Return what a change made of a status, or of a rate limit."""
+    if _is_limit(before) or _is_limit(after):
+        texts = [before or _("no limit"), after or _("no limit")]
+        return format_html_join(
+            " → ", '<span class="shield-limit">{}</span>', ((one,) for one in dict.fromkeys(texts))
+        )
     if not after or before == after:
         return badge(after or before) if after or before else SafeString("")
     arrow = '<span class="shield-transition">{}<span aria-hidden="true">→</span>{}</span>'
     return format_html(arrow, badge(before) if before else "", badge(after))
+
+
+def _is_limit(text: str) -> bool:
+    try:
+        Rate.parse(text)
+    except InvalidInputError:
+        return False
+    return True
+
+
+_PER = {
+    KeyStrategy.IP: gettext_lazy("per address"),
+    KeyStrategy.USER: gettext_lazy("per user"),
+    KeyStrategy.API_KEY: gettext_lazy("per API key"),
+    KeyStrategy.GLOBAL: gettext_lazy("for all callers together"),
+    KeyStrategy.CUSTOM: gettext_lazy("per key of the code's function"),
+}
+
+
+def limit_text(policy: StoredPolicy | None) -> str:
+    """Return a rate limit as one of several facts."""
+    if policy is None:
+        return ""
+    details = [
+        str(_PER[policy.key_strategy]),
+        str(policy.algorithm).replace("_", " "),
+        _("burst %(count)s") % {"count": policy.burst} if policy.burst else "",
+        *(
+            [f"{tier.name} {tier.limit}" for tier in policy.tiers]
+            if isinstance(policy, RateLimitPolicy)
+            else []
+        ),
+        _("counted only") if policy.shadow else "",
+        _("set by %(name)s") % {"name": policy.updated_by} if policy.revision else _("set by the code"),
+    ]
+    return ", ".join([policy.limit, *filter(None, details)])
 
 
 def gate(environments: tuple[str, ...]) -> str:
@@ -132,6 +184,8 @@ def scope_label(scope: Scope) -> str:
             return _("everything")
         case "service":
             return _("service %(name)s") % {"name": scope.name}
+        case "token":
+            return _("token %(name)s") % {"name": scope.name}
         case "route" | "store":
             return scope.name
 

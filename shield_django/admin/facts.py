@@ -10,22 +10,23 @@ from django.utils.translation import gettext as _
 
 from shield_core.blocks import block_of
 from shield_core.keys import Scope
-from shield_core.models import Baseline, MaintenanceWindow, RouteState
+from shield_core.models import Baseline, MaintenanceWindow, RouteState, StoredPolicy
 from shield_django.admin.display import (
     exactly,
     gate,
+    limit_text,
     scope_label,
     status_word,
     transition,
     when,
     window_text,
 )
-from shield_django.admin.wording import action_word, platform_word
+from shield_django.admin.wording import action_word, is_of_limit, platform_word
 from shield_django.models import AuditLogEntry
 
 
-def route_facts(state: RouteState) -> list[tuple[str, Any]]:
-    """Return names and values; empty values are not shown."""
+def route_facts(state: RouteState, limit: StoredPolicy | None) -> list[tuple[str, Any]]:
+    """Return names and values; empty values are not shown. ``limit`` is the one in force."""
     now = datetime.now(UTC)
     block = block_of(state, now)
     by_operator = state.origin == "operator"
@@ -35,6 +36,7 @@ def route_facts(state: RouteState) -> list[tuple[str, Any]]:
         (_("Window"), window_text(state.window)),
         (_("Environments"), gate(state.allowed_envs) if state.allowed_envs else ""),
         (_("Note"), state.note),
+        (_("Rate limit"), limit_text(limit)),
         (_("Protected"), _("by @force_active in the code") if state.force_active else ""),
         (_("Set by"), state.updated_by if by_operator else _("the code")),
         (_("The code says"), _says(state.code) if by_operator else ""),
@@ -65,7 +67,10 @@ def entry_facts(entry: AuditLogEntry) -> list[tuple[str, Any]]:
         (_("Action"), action_word(entry.action)),
         (_("Route"), scope_label(Scope.of(entry.path)) if entry.path else ""),
         (_("Service"), entry.service),
-        (_("Status"), transition(entry.previous_status, entry.new_status)),
+        (
+            _("Limit") if is_of_limit(entry.action) else _("Status"),
+            transition(entry.previous_status, entry.new_status),
+        ),
         (_("Reason"), entry.reason),
         (_("Note"), entry.note),
         (_("Who"), entry.actor),
@@ -92,7 +97,9 @@ def _shown(value: Any) -> str:
         case bool():
             return _("yes") if value else _("no")
         case list():
-            return ", ".join(map(str, value))
+            return ", ".join(map(_shown, value))
+        case {"name": str(name), "limit": str(limit)}:
+            return f"{name} {limit}"
         case {"start": str(start), "end": str(end)}:
             return window_text(MaintenanceWindow.model_validate({**value, "start": start, "end": end}))
         case _:

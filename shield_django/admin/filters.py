@@ -11,6 +11,8 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from shield_core.keys import Scope
+from shield_django.admin.display import scope_label
 from shield_django.admin.moments import local, universal
 from shield_django.admin.wording import ACTIONS, PLATFORMS
 from shield_django.models import Origin, Status
@@ -100,6 +102,10 @@ class ActorFilter(ChosenFilter):
 class PathFilter(ChosenFilter):
     title = _("route")
     parameter_name = "path"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        value = self.value()
+        return [(value, scope_label(Scope.of(value)))] if value else []
 
 
 class SinceFilter(admin.SimpleListFilter):

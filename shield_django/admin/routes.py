@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from shield_core.exceptions import ConflictError, ShieldException
+from shield_core.keys import Scope
 from shield_core.models import RouteState
 from shield_django.admin import display
 from shield_django.admin.bulk import BulkActions
@@ -154,7 +155,7 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
             object_id=state.path,
             change=True,
             badge=display.route_badge(state, datetime.now(UTC)),
-            facts=route_facts(state),
+            facts=route_facts(state, self.sync(request).get_limit(Scope("route", state.path))),
             overridden=state.origin == "operator",
             this_url=self.url(request, "change", state.path),
             list_url=self.url(request, "changelist"),

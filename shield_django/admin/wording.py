@@ -24,7 +24,28 @@ ACTIONS = {
     "global_maintenance_off": _("global maintenance off"),
     "service_maintenance_on": _("service maintenance on"),
     "service_maintenance_off": _("service maintenance off"),
+    "rl_policy_set": _("rate limit set"),
+    "rl_policy_updated": _("rate limit changed"),
+    "rl_policy_deleted": _("rate limit deleted"),
+    "rl_reset": _("rate limit counted anew"),
+    "global_rl_set": _("global rate limit set"),
+    "global_rl_updated": _("global rate limit changed"),
+    "global_rl_deleted": _("global rate limit deleted"),
+    "global_rl_reset": _("global rate limit counted anew"),
+    "global_rl_enabled": _("global rate limit on"),
+    "global_rl_disabled": _("global rate limit paused"),
+    "svc_rl_set": _("service rate limit set"),
+    "svc_rl_updated": _("service rate limit changed"),
+    "svc_rl_deleted": _("service rate limit deleted"),
+    "svc_rl_reset": _("service rate limit counted anew"),
+    "svc_rl_enabled": _("service rate limit on"),
+    "svc_rl_disabled": _("service rate limit paused"),
+    "token_issued": _("token issued"),
+    "token_revoked": _("token revoked"),
+    "login_failed": _("login failed"),
+    "store_restored": _("store restored"),
 }
+_LIMIT_ACTIONS = ("rl_", "global_rl_", "svc_rl_")
 PLATFORMS = {
     "admin": _("admin"),
     "cli": _("command line"),
@@ -38,6 +59,11 @@ PLATFORMS = {
 def action_word(action: str) -> str:
     """Return the words for an audit action, also one that these pages do not know."""
     return str(ACTIONS.get(action) or action.replace("_", " "))
+
+
+def is_of_limit(action: str) -> bool:
+    """Whether an audit action is about a rate limit, whose statuses are limits."""
+    return action.startswith(_LIMIT_ACTIONS)
 
 
 def platform_word(platform: str) -> str:

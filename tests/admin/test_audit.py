@@ -158,3 +158,50 @@ def test_it_needs_a_permission_of_its_own(store, log, sync, viewer):
     assert auditor.get(LIST).status_code == 200
     assert auditor.get(address("auditlogentry_change", entry.id)).status_code == 200
     assert auditor.get(address("route_changelist")).status_code == 403
+
+
+def test_changes_of_limits_read_as_limits(operator, sync):
+    sync.set_rate_limit_policy(CART, limit="10/minute", tiers=[{"name": "pro", "limit": "9/s"}], actor="bob")
+    sync.set_rate_limit_policy(CART, limit="5/minute")
+    sync.reset_rate_limit(CART)
+    sync.delete_rate_limit_policy(CART)
+    sync.set_global_rate_limit("100/minute")
+    sync.disable_global_rate_limit()
+    sync.set_service_rate_limit("billing", "50/minute")
+
+    said = text_of(operator.get(LIST))
+
+    for words in (
+        "rate limit set no limit → 10/minute /shop/cart/ bob",
+        "rate limit changed 10/minute → 5/minute",
+        "rate limit counted anew 5/minute",
+        "rate limit deleted 5/minute → no limit",
+        "global rate limit set no limit → 100/minute everything",
+        "global rate limit paused 100/minute everything",
+        "service rate limit set no limit → 50/minute service billing",
+    ):
+        assert words in said
+    assert 'class="shield-status' not in operator.get(LIST).content.decode()
+    page = text_of(operator.get(address("auditlogentry_change", sync.get_audit_log(CART)[-1].id)))
+    for words in ("Limit no limit → 10/minute", "tiers - pro 9/s", "burst - 0"):
+        assert words in page
+
+
+@pytest.mark.parametrize(
+    "query, count", [("action=rl_policy_set", 1), ("action=global_rl_disabled", 1), ("action=svc_rl_set", 0)]
+)
+def test_limits_are_filtered_by_their_actions(operator, sync, query, count):
+    sync.set_rate_limit_policy(CART, limit="10/minute")
+    sync.set_global_rate_limit("100/minute")
+    sync.disable_global_rate_limit()
+
+    assert len(lines_of(operator.get(f"{LIST}?{query}"))) == count
+
+
+def test_what_was_narrowed_to_is_named_in_words(operator, sync):
+    sync.set_global_rate_limit("100/minute")
+
+    response = operator.get(f"{LIST}?path=__shield:global__")
+
+    assert len(lines_of(response)) == 1
+    assert "By route All everything" in text_of(response)

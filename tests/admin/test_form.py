@@ -42,6 +42,25 @@ def test_it_shows_what_is_known_beside_what_can_be_changed(operator, sync):
         assert fact in said
 
 
+def test_it_shows_the_rate_limit_in_force(operator, sync):
+    assert "Rate limit" not in text_of(operator.get(PAGE))
+    sync.set_rate_limit_policy(
+        CART, limit="10/minute", key_strategy="user", burst=5, shadow=True, actor="bob"
+    )
+
+    said = text_of(operator.get(PAGE))
+
+    assert "Rate limit 10/minute, per user, fixed window, burst 5, counted only, set by bob" in said
+
+
+def test_a_rate_limit_that_changed_meanwhile_is_no_conflict(operator, sync):
+    form = form_of(operator.get(PAGE))
+    sync.set_rate_limit_policy(CART, limit="10/minute")
+    response = operator.post(PAGE, form | {"status": "disabled"}, follow=True)
+    assert response.status_code == 200
+    assert sync.get_state(CART).status == "disabled"
+
+
 def test_maintenance_with_a_reason(operator, sync):
     response = change(operator, status="maintenance", reason="new till", note="CHG-1")
     assert messages_of(response) == ["/shop/cart/ is now in maintenance, “new till”."]
