@@ -16,10 +16,11 @@ from shield_core.rate_limit.counters import Counter, Verdict, algorithm_of
 from shield_core.rate_limit.storage.base import RateLimitStorage
 from shield_core.rate_limit.storage.tables import TABLES, Table
 
-#: Bytes for which all tables together are meant: they stay below twice as much.
+#: Bytes for which all tables together are meant. Where one has used it up before others were opened, each
+#: of these may still take its share of it, so that it may get twice as much.
 BUDGET = 32 * 1024 * 1024
-#: New keys between two sums of what all tables take.
-_BETWEEN_SUMS = 256
+#: Bytes that are asked for between two sums of what all tables take.
+_BETWEEN_SUMS = 64 * 1024
 
 
 class MemoryRateLimitStorage(RateLimitStorage):
@@ -36,7 +37,7 @@ class MemoryRateLimitStorage(RateLimitStorage):
         self.budget = budget
         self._tables: dict[str, Table] = {}
         self._opening = threading.Lock()
-        #: What all tables took when it was last summed up, and for how many new keys that will do.
+        #: What all tables took when it was last summed up, and for how many more bytes that will do.
         self._cost = 0
         self._until_sum = 0
         self._share = budget
@@ -91,9 +92,12 @@ class MemoryRateLimitStorage(RateLimitStorage):
         """Bytes that the tables take."""
         return sum(table.cost for table in list(self._tables.values()))
 
-    def _is_full(self, table: Table) -> bool:
-        """Whether ``table`` must displace keys: all take more than the budget, and it more than its share."""
-        self._until_sum -= 1
+    def _is_full(self, table: Table, size: int) -> bool:
+        """Whether ``table`` must displace keys for ``size`` bytes.
+
+        All tables take more than the budget then, and it more than its share.
+        """
+        self._until_sum -= size
         if self._until_sum < 0:
             self._until_sum = _BETWEEN_SUMS
             self._cost = self.cost

@@ -31,7 +31,7 @@ _MOMENTS = 512
 class Table(ABC):
     """The counts of one limit by key. Use it while holding ``lock``.
 
-    ``is_full(table)`` says whether a new key must displace others.
+    ``is_full(table, size)`` says whether so many more bytes must displace others.
     """
 
     __slots__ = ("before", "cost", "entries", "is_full", "lock", "order")
@@ -40,7 +40,7 @@ class Table(ABC):
     #: Bytes that a key takes apart from its characters: its entry, and its places here, as measured.
     key_cost: ClassVar[int]
 
-    def __init__(self, is_full: Callable[[Table], bool]) -> None:
+    def __init__(self, is_full: Callable[[Table, int], bool]) -> None:
         self.is_full = is_full
         self.lock = threading.Lock()
         self.entries: dict[str, Any] = {}
@@ -95,7 +95,7 @@ class Table(ABC):
                 self._drop(key)
             else:
                 order.append(key)
-        if not self.is_full(self):
+        if not self.is_full(self, size):
             return True
         enough = self.cost - size
         for _ in range(min(_DISPLACED, len(order))):
@@ -282,7 +282,7 @@ class SlidingWindow(Table):
         size = (len(log.moments) - 1) * _MOMENT
         self.cost += size - log.size
         log.size = size
-        if not len(log.moments) % _MOMENTS:
+        if not (len(log.moments) - 1) % _MOMENTS:
             self._make_room(now, key, _MOMENTS * _MOMENT)
 
     def size_of(self, entry: Any) -> int:
