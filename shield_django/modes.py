@@ -14,7 +14,7 @@ async def called(function: Callable[..., Any], request: Any, *, awaits: bool) ->
         return settled(function(request))
     if iscoroutinefunction(function):
         return await function(request)
-    said = await sync_to_async(function)(request)
+    said = await sync_to_async(lambda: function(request))()  # which may be an object that is async
     return await said if isinstance(said, Awaitable) else said
 
 
