@@ -100,10 +100,10 @@ class GuardedStorage(RateLimitStorage):
                 self._failed(error, openings)
         return self.substitute.take(counters, keys)
 
-    def keep(self, names: Iterable[str]) -> None:
-        names = list(names)
-        self.primary.keep(names)
-        self.substitute.keep(names)
+    def keep(self, tables: Iterable[str]) -> None:
+        tables = list(tables)
+        self.primary.keep(tables)
+        self.substitute.keep(tables)
 
     def start(self) -> None:
         self.primary.start()

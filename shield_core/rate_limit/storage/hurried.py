@@ -64,8 +64,8 @@ class HurriedStorage(RateLimitStorage):
         async with asyncio.timeout(self._timeout):
             return await self._storage.take_async(counters, keys)
 
-    def keep(self, names: Iterable[str]) -> None:
-        self._storage.keep(names)
+    def keep(self, tables: Iterable[str]) -> None:
+        self._storage.keep(tables)
 
     def start(self) -> None:
         self._storage.start()

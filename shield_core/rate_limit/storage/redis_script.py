@@ -21,6 +21,7 @@ SCRIPT = """
 local spec, time = ARGV[1], redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local found = redis.call('MGET', unpack(KEYS))
+local function milliseconds(life) return math.max(1, math.ceil(life / 1000)) + SPARE end
 local admitted, answer, writes, lives, at = true, {}, {}, {}, 1
 for i = 1, #KEYS do
   local kind, shadow, capacity, period, interval
@@ -30,7 +31,12 @@ for i = 1, #KEYS do
     local till, count = now - now % period + period, 0
     if state then
       local ends, counted = struct.unpack('<dd', state)
-      if ends > now and ends <= now + period then till, count = ends, counted end
+      if ends > now + period then -- the period was another one
+        count = counted
+        redis.call('SET', KEYS[i], struct.pack('<dd', till, count), 'PX', milliseconds(till - now))
+      elseif ends > now then
+        till, count = ends, counted
+      end
     end
     reset = till - now
     if count < capacity then
@@ -42,9 +48,12 @@ for i = 1, #KEYS do
   elseif kind == 1 then
     local level = 0
     if state then
-      local last
-      last, level = struct.unpack('<dd', state)
-      if now > last then level = math.max(0, level - (now - last)) end
+      local last, filled = struct.unpack('<dd', state)
+      level = math.max(0, filled - math.max(0, now - last))
+      if now < last or level > interval * capacity then -- the limit was another one
+        level = math.min(level, interval * capacity)
+        redis.call('SET', KEYS[i], struct.pack('<dd', now, level), 'PX', milliseconds(level))
+      end
     end
     local room = interval * capacity - level - interval
     if room >= interval * -1e-6 then
@@ -63,14 +72,10 @@ for i = 1, #KEYS do
         local moments = redis.call('LRANGE', key, 0, -1)
         redis.call('DEL', key)
         for _, moment in ipairs(moments) do redis.call('RPUSH', key, moment - newest + now) end
-        redis.call('PEXPIRE', key, math.ceil(period / 1000) + SPARE)
+        redis.call('PEXPIRE', key, milliseconds(period))
         newest = now
       end
       length = redis.call('LLEN', key)
-      if length > capacity then
-        redis.call('LTRIM', key, -capacity, -1)
-        length = capacity
-      end
       oldest = tonumber(redis.call('LINDEX', key, 0))
       while oldest <= now - period do
         redis.call('LPOP', key)
@@ -82,6 +87,7 @@ for i = 1, #KEYS do
       left, reset = capacity - length - 1, period
       writes[i], lives[i] = false, period
     else
+      if length > capacity then oldest = tonumber(redis.call('LINDEX', key, length - capacity)) end
       reset, retry = newest + period - now, oldest + period - now
     end
   end
@@ -90,12 +96,11 @@ for i = 1, #KEYS do
 end
 if admitted then
   for i, life in pairs(lives) do
-    local key, milliseconds = KEYS[i], math.ceil(life / 1000) + SPARE
     if writes[i] then
-      redis.call('SET', key, writes[i], 'PX', milliseconds)
+      redis.call('SET', KEYS[i], writes[i], 'PX', milliseconds(life))
     else
-      redis.call('RPUSH', key, now)
-      redis.call('PEXPIRE', key, milliseconds)
+      redis.call('RPUSH', KEYS[i], now)
+      redis.call('PEXPIRE', KEYS[i], milliseconds(life))
     end
   end
 end
