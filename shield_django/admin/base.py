@@ -27,7 +27,8 @@ from shield_core.engine import ShieldEngine
 from shield_core.models import RouteState
 from shield_core.plan import Authorship
 from shield_core.sync import SyncEngine
-from shield_django import project
+from shield_django.auth.principals import principal_in
+from shield_django.control import control_of
 from shield_django.models import AuditLogEntry
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class EngineAdmin(_ModelAdmin):
     # -- the engine -------------------------------------------------------------------------
 
     def get_engine(self, request: HttpRequest) -> ShieldEngine:
-        """Return the engine that these pages show: the project's, unless a subclass knows another."""
-        return project.current().engine
+        """Return the engine that these pages show: that of the request's server, else the project's."""
+        return control_of(request).engine
 
     def sync(self, request: HttpRequest) -> SyncEngine:
         return self.get_engine(request).sync
@@ -65,10 +66,11 @@ class EngineAdmin(_ModelAdmin):
         self, request: HttpRequest, note: str = "", expected_revision: int | None = None
     ) -> Authorship:
         """Return who changes something, and from where."""
+        principal = principal_in(request)
         request_id = request.headers.get("X-Request-ID", "")
         return Authorship(
             actor=request.user.get_username(),
-            platform="admin",
+            platform=principal.platform if principal is not None else "admin",
             note=note,
             request_id=request_id if _REQUEST_ID.fullmatch(request_id) else "",
             client_ip=request.META.get("REMOTE_ADDR", ""),

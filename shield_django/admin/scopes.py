@@ -22,6 +22,7 @@ from shield_django.admin.base import EngineAdmin
 from shield_django.admin.conflict import changes_since, take_over
 from shield_django.admin.display import scope_label, scope_sentence, timing, when, window_text
 from shield_django.admin.forms import MaintenanceForm
+from shield_django.control import SCOPE_KEY
 
 
 class MaintenancePages(EngineAdmin):
@@ -145,6 +146,8 @@ class MaintenancePages(EngineAdmin):
             "planned": [row for row in rows if row["timing"] and not row["in_force"]],
             "services": rows[1:],
             "environment": engine.current_env,
+            # A server that has no environment of its own gates nothing.
+            "names_environment": bool(engine.current_env) or SCOPE_KEY not in getattr(request, "scope", {}),
             "replica": engine.status(),
             "can_change": self.has_change_permission(request),
             "audit_url": self.audit_url(request),

@@ -48,6 +48,7 @@ ACTIONS = {
 _LIMIT_ACTIONS = ("rl_", "global_rl_", "svc_rl_")
 PLATFORMS = {
     "admin": _("admin"),
+    "dashboard": _("dashboard"),
     "cli": _("command line"),
     "api": _("API"),
     "sdk": _("SDK"),

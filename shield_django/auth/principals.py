@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.http import HttpRequest
+
 from shield_django.auth.tokens import Token
 
 #: What an operator needs, beside being let in at all.
@@ -61,6 +63,12 @@ class Principal:
 
     def has_module_perms(self, app_label: str) -> bool:
         return not self.is_sdk and (self.user is None or bool(self.user.has_module_perms(app_label)))
+
+
+def principal_in(request: HttpRequest) -> Principal | None:
+    """Return who is asking, where that is an operator or a service of a control plane."""
+    user: Any = getattr(request, "user", None)
+    return user if isinstance(user, Principal) else None
 
 
 class Nobody:

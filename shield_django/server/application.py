@@ -1,0 +1,258 @@
+"""``ShieldServer``: an ASGI application of the control plane's pages, REST API and event stream."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+from shield_core.asgi import Receive, Scope, Send
+from shield_core.backends.base import ShieldBackend
+from shield_core.engine import ShieldEngine
+from shield_django.server import configuration
+from shield_django.server.addresses import Addresses, BadHost
+from shield_django.server.bodies import BoundedBody
+from shield_django.server.headers import protected
+
+if TYPE_CHECKING:
+    from shield_core.asgi import Application
+
+logger = logging.getLogger("shield.server")
+
+TOKEN_EXPIRY = 86400
+SDK_TOKEN_EXPIRY = 31_536_000
+_numbers = itertools.count(1)
+
+
+class ShieldServer:
+    """The control plane on ``backend``, for browsers, command lines and services.
+
+    ``backend`` is a ``ShieldBackend``, or as SHIELD_BACKEND is written: memory (the default), file, redis,
+    models, a dotted path, or ``{"BACKEND": …, "OPTIONS": {…}}``. ``engine`` replaces it with an engine
+    that somebody else starts and stops. ``database``, for models, is a URL such as
+    ``postgresql://user:password@host/name`` or one of Django's DATABASES.
+
+    ``auth`` is None (open), ``(username, password)``, a list of such pairs, an object with
+    ``authenticate_user(username, password)``, or "django" for the users of the project; ``services`` has
+    passwords of services, by name. ``secret_key`` signs tokens; of a list the first signs and all verify.
+    Expiries are in seconds.
+
+    ``public_url`` is where browsers reach the server. ``trusted_proxies`` stand in front, each of which
+    adds an address to X-Forwarded-For. ``allowed_hosts`` are further names of the server. ``name`` tells
+    servers with the same key, or on the same host, apart. Raises ImproperlyConfigured.
+    """
+
+    def __init__(
+        self,
+        backend: Any = None,
+        auth: Any = None,
+        *,
+        engine: ShieldEngine | None = None,
+        services: Mapping[str, str] | None = None,
+        secret_key: str | Sequence[str] | None = None,
+        token_expiry: int = TOKEN_EXPIRY,
+        sdk_token_expiry: int = SDK_TOKEN_EXPIRY,
+        public_url: str = "",
+        trusted_proxies: int = 0,
+        allowed_hosts: Iterable[str] = (),
+        name: str = "",
+        env: str | None = None,
+        database: str | Mapping[str, Any] | None = None,
+    ) -> None:
+        if engine is not None and backend is not None:
+            raise ImproperlyConfigured("Give ShieldServer a backend or an engine, not both.")
+        self._addresses = Addresses(public_url, trusted_proxies, allowed_hosts)
+        keys = [secret_key] if isinstance(secret_key, str) else list(secret_key or ())
+        if not all(keys):
+            raise ImproperlyConfigured("secret_key is empty; leave it out for a random one.")
+        configuration.configure(keys[0] if keys else get_random_secret_key(), database)
+
+        # Only now, because these read settings or have models.
+        from shield_django.auth.authorities import authority_from
+        from shield_django.control import ControlPlane
+        from shield_django.server.handler import Handler
+
+        self._migrates = configuration.settings_are_own() and _is_models(backend)
+        self._owns_engine = engine is None
+        self.engine = engine or ShieldEngine(_made(backend), env)
+        self.control = ControlPlane(
+            self.engine,
+            authority_from(auth),
+            keys or _secret_keys(),
+            services=services,
+            token_expiry=token_expiry,
+            sdk_token_expiry=sdk_token_expiry,
+            public_url=public_url,
+            num_proxies=trusted_proxies,
+            name=name,
+            cookie_prefix=name or _next_name(),
+        )
+        self._pages: Application = Handler()
+        self._started: asyncio.Future[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        if self.control.authority.is_open:
+            logger.warning("The Shield Server is open: whoever reaches it may change everything. Set auth=.")
+
+    def __repr__(self) -> str:
+        return f"<ShieldServer {self.control.name or self.control.cookie_prefix}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+            case "http":
+                await self._answer(scope, receive, send)
+            case other:
+                raise ValueError(f"ShieldServer answers no {other!r} connections.")
+
+    # -- requests ---------------------------------------------------------------------------
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from shield_django.control import SCOPE_KEY
+
+        _, path = self._addresses.split(scope)
+        if path in ("/healthz", "/readyz"):
+            # Whatever the Host: whoever looks after the process asks for an address, not for a name.
+            await self._tell_health(scope, send, path)
+            return
+        send = protected(send)
+        try:
+            scope = {**self._addresses.seen_by_client(scope), SCOPE_KEY: self.control}
+        except BadHost:
+            await _send_text(send, 400, "This server has another name: see public_url and allowed_hosts.")
+            return
+        await self._ensure_started()
+        body = BoundedBody(scope, receive, send)
+        if not body.is_too_large:
+            await self._pages(scope, body.receive, body.send)
+        if body.is_too_large and not body.is_answered:
+            await _send_text(send, 413, "The request is too large.")
+
+    async def _tell_health(self, scope: Scope, send: Send, path: str) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            await _send_json(send, 405, {"error": "Only GET is allowed."})
+            return
+        if path == "/healthz":
+            await _send_json(send, 200, {"status": "ok"})
+            return
+        await self._ensure_started()
+        found = self.engine.status()
+        ready = found.state != "cold" and found.seconds_since_contact is not None
+        said = {"status": "ready" if ready else "starting", "store": found.state, "revision": found.revision}
+        await _send_json(send, 200 if ready else 503, said)
+
+    # -- life cycle -------------------------------------------------------------------------
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._ensure_started()
+        except Exception as error:
+            # Servers take an error without this message for an application that knows no lifespan.
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _ensure_started(self) -> None:
+        """Start the engine, once, and wait for the first load; a store that hangs keeps nobody for long."""
+        loop = asyncio.get_running_loop()
+        if self._started is None or (not self._started.done() and self._started.get_loop() is not loop):
+            starting = self._started = loop.create_future()
+            try:
+                await self._start()
+            except BaseException:
+                self._started = None  # the next request tries again
+                raise
+            finally:
+                starting.set_result(None)
+        elif not self._started.done():
+            await asyncio.shield(self._started)
+
+    async def _start(self) -> None:
+        if self._migrates:
+            await asyncio.to_thread(_migrate)
+        if self._owns_engine:
+            self._starting = asyncio.create_task(self.engine.start())
+            self._starting.add_done_callback(_tell_of_failure)
+            await asyncio.sleep(0)  # it has made this loop the backend's home by now
+        await self.engine.replica.ready_async()
+
+    async def _stop(self) -> None:
+        self._started = None
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+        if self._owns_engine:
+            await self.engine.stop()
+
+
+def _made(backend: Any) -> ShieldBackend:
+    from shield_django import project
+
+    return project.make_backend("memory" if backend is None else backend)
+
+
+def _is_models(backend: Any) -> bool:
+    return (backend.get("BACKEND") if isinstance(backend, Mapping) else backend) == "models"
+
+
+def _migrate() -> None:
+    """Make the tables, or bring them up to date."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    try:
+        call_command("migrate", "shield", verbosity=0, interactive=False)
+    finally:
+        connections.close_all()
+
+
+def _secret_keys() -> list[str]:
+    """Return the project's keys, or a random one."""
+    from django.conf import settings
+
+    if not configuration.settings_are_own():
+        return [settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)]
+    logger.warning("secret_key= is missing: tokens and logins will not survive a restart of this server.")
+    return [get_random_secret_key()]
+
+
+def _next_name() -> str:
+    """Return a name for the cookies of a server without one; the order in a module does not change."""
+    number = next(_numbers)
+    return "shield" if number == 1 else f"shield{number}"
+
+
+def _tell_of_failure(starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        logger.error("The store could not be started; it is tried again.", exc_info=error)
+
+
+async def _send_json(send: Send, status: int, content: Mapping[str, Any]) -> None:
+    await _send(send, status, json.dumps(content).encode(), b"application/json")
+
+
+async def _send_text(send: Send, status: int, text: str) -> None:
+    await _send(send, status, text.encode(), b"text/plain; charset=utf-8")
+
+
+async def _send(send: Send, status: int, body: bytes, kind: bytes) -> None:
+    headers = [
+        (b"content-type", kind),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

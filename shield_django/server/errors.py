@@ -1,0 +1,58 @@
+"""Answers to what fails: a page for browsers, JSON for the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+_SAID = {
+    400: gettext_lazy("The request cannot be understood."),
+    403: gettext_lazy("This is not allowed."),
+    404: gettext_lazy("There is nothing here."),
+    500: gettext_lazy("Something went wrong in the server; its log says what."),
+    503: gettext_lazy("The store does not answer. Nothing was changed; try again."),
+}
+
+
+def answer(request: HttpRequest, status: int, text: str = "") -> HttpResponse:
+    said = text or str(_SAID[status])
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"error": said}, status=status)
+    page = render_to_string("admin/shield/server/error.html", {"said": said, "status": status}, request)
+    return HttpResponse(page, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return answer(request, 400)
+
+
+def permission_denied(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return answer(request, 403)
+
+
+def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return answer(request, 404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return answer(request, 500)
+
+
+def store_failed(request: HttpRequest) -> HttpResponse:
+    return answer(request, 503)
+
+
+def forbidden(request: HttpRequest) -> HttpResponse:
+    """Answer a form that did not come from a page of this server, or from one that is too old."""
+    return answer(
+        request,
+        403,
+        _(
+            "This was not sent by a page of this server, or by one from before the last login: load the "
+            "page again. Behind a proxy the server must know its address: set public_url."
+        ),
+    )
