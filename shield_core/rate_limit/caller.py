@@ -46,14 +46,14 @@ class Caller(ABC):
 
 
 def user_key(user: object) -> str | None:
-    """x"""
+    """Return what stands for a user (an id, a name, a dictionary, an object); None for nobody."""
     if user is None or getattr(user, "is_authenticated", True) is False:
         return None
     if isinstance(user, str | int):
         return str(user)
     if isinstance(user, dict):
-        found = next((user[name] for name in ("id", "sub", "username") if user.get(name)), None)
-        return str(found) if found is not None else None
+        known = (user.get(name) for name in ("id", "sub", "username"))
+        return next((str(found) for found in known if found not in (None, "")), None)
     for name in ("pk", "id", "identity", "username"):
         if (found := getattr(user, name, None)) is not None:
             return str(found)

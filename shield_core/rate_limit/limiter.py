@@ -153,7 +153,10 @@ class Limiter:
                 if key is None:
                     continue
                 if key is _REFUSED:
-                    return self._refuse(layer, counter, method, path)
+                    refused = self._refuse(layer, counter, method, path)
+                    if counter.shadow:
+                        continue
+                    return refused
                 keys.append(key)
             asked.append(layer)
             counters.append(counter)
@@ -174,7 +177,10 @@ class Limiter:
                 tier, counter = await _tier(layer, caller)
             if counter is not None and (key := await self._key(layer, caller)) is not None:
                 if key is _REFUSED:
-                    return self._refuse(layer, counter, method, path)
+                    refused = self._refuse(layer, counter, method, path)
+                    if counter.shadow:
+                        continue
+                    return refused
                 asked.append(layer)
                 counters.append(counter)
                 keys.append(f"{tier}{_TIER_END}{key}" if tier else key)
@@ -285,32 +291,38 @@ class Limiter:
             self._note(verdict, asked[chosen], counter, key, method, path)
         return self._outcome(asked[chosen], counter, key, verdict)
 
-    def _refuse(self, layer: Layer, counter: Counter, method: str, path: str) -> Outcome | None:
-        """Block a request whose key is missing."""
+    def _refuse(self, layer: Layer, counter: Counter, method: str, path: str) -> Outcome:
+        """Note a request whose key is missing, and return how it is blocked."""
         verdict = (False, 0, float(counter.seconds), float(counter.seconds))
         self._note(verdict, layer, counter, "", method, path)
-        return None if counter.shadow else self._outcome(layer, counter, "", verdict)
+        return self._outcome(layer, counter, "", verdict)
 
     def _note(
         self, verdict: Verdict, layer: Layer, counter: Counter, key: str, method: str, path: str
     ) -> None:
-        tier, _, caller = key.rpartition(_TIER_END)
+        tier, caller = _parts(layer, key)
         self.hits.note(
             path=path,
             method=method,
             key=caller,
             limit=counter.text,
-            tier=tier or None,
+            tier=tier,
             reset_after=verdict[2],
             scope=layer.scope.label,
             shadow=counter.shadow,
         )
 
     def _outcome(self, layer: Layer, counter: Counter, key: str, verdict: Verdict) -> Outcome:
-        tier = None
-        if layer.tiers:
-            tier, _, key = key.rpartition(_TIER_END)
-        return _new(Outcome, verdict + (key, tier or None, counter, layer, self.draft_headers))  # noqa: RUF005
+        tier, key = _parts(layer, key)
+        return _new(Outcome, verdict + (key, tier, counter, layer, self.draft_headers))  # noqa: RUF005
+
+
+def _parts(layer: Layer, key: str) -> tuple[str | None, str]:
+    """Return the tier and the caller of a key."""
+    if not layer.tiers:
+        return None, key
+    tier, _, caller = key.partition(_TIER_END)
+    return tier or None, caller
 
 
 async def _tier(layer: Layer, caller: Caller) -> tuple[str, Counter | None]:
