@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from shield_core.models import LimitCause, RouteStatus
@@ -25,7 +26,7 @@ _DENIAL_RESPONSE = "websocket.http.response"
 async def send_answer(neutral: Answer, send: Send, *, kind: str = "http.response") -> None:
     """Send ``neutral`` as JSON; ``kind`` is the prefix of the messages' types."""
     body = neutral.body
-    headers = [(name.lower().encode(), value.encode()) for name, value in neutral.headers]
+    headers = [(_name(name), value.encode()) for name, value in neutral.headers]
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": f"{kind}.start", "status": neutral.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
@@ -68,11 +69,18 @@ def with_headers(send: Send, source: HasHeaders) -> Send:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             present = {bytes(name).lower() for name, _ in headers}
-            new = ((name.lower().encode(), value.encode()) for name, value in source.headers)
-            message = {**message, "headers": [*headers, *(one for one in new if one[0] not in present)]}
+            for text, value in source.headers:
+                if (name := _name(text)) not in present:
+                    headers.append((name, value.encode()))
+            message = {**message, "headers": headers}
         await send(message)
 
     return send_with_headers
+
+
+@lru_cache(maxsize=64)
+def _name(text: str) -> bytes:
+    return text.lower().encode()
 
 
 def preflight_for(scope: Scope) -> str:

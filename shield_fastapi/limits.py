@@ -78,18 +78,18 @@ class Taking:
     def headers(self) -> tuple[tuple[str, str], ...]:
         return self.decision.headers
 
-    async def now(self) -> Decision:
+    def now(self) -> Awaitable[Decision]:
         """Take those limits that no dependency of the route takes."""
         layers = self._layers
         if self._waits:
             layers = tuple(layer for layer in layers if layer.is_simple)
             self._layers = tuple(layer for layer in self._layers if not layer.is_simple)
-        return await self._take(layers)
+        return self._take(layers)
 
-    async def rest(self) -> Decision:
+    def rest(self) -> Awaitable[Decision]:
         """Take in the dependency what was left for it, once."""
         layers, self._layers = self._layers, ()
-        return await self._take(layers)
+        return self._take(layers)
 
     async def _take(self, layers: tuple[Layer, ...]) -> Decision:
         outcome = await charge(self._limiter, layers, self._scope, self._path) if layers else None
