@@ -34,7 +34,7 @@ from shield_core.backends import redis_values as values
 from shield_core.backends.base import SyncNativeBackend, check_expectations, stamped
 from shield_core.backends.redis_commit import CommitScript
 from shield_core.exceptions import BackendError
-from shield_core.keys import EVERYTHING
+from shield_core.keys import EVERYTHING, Scope
 from shield_core.models import (
     INSTANCE_TTL,
     AuditEntry,
@@ -213,7 +213,18 @@ class RedisBackend(SyncNativeBackend):
                     objects[key] = value.model_copy(update={"revision": revisions.get(key, 0)})
         if EVERYTHING.store_key not in objects and (text := self._redis.get(self._key("global"))):
             objects[EVERYTHING.store_key] = GlobalMaintenanceConfig.model_validate_json(text)
-        return objects
+        return self._foreign_policies() | objects
+
+    def _foreign_policies(self) -> dict[str, StoredObject]:
+        """Read the limits of routes that `api-shield` has left, as far as none of ours was ever there."""
+        names = [values.text(name) for name in self._redis.smembers(self._key("rl-policy-index"))]
+        if not names:
+            return {}
+        deleted = self._numbers("deleted")
+        texts = self._redis.mget([self._key(f"rlpolicy:{name}") for name in names])
+        found = [values.policy(name, text) for name, text in zip(names, texts, strict=True) if text]
+        keys = {Scope("route", str(policy.key)).limit_key: policy for policy in found if policy is not None}
+        return {key: policy for key, policy in keys.items() if key not in deleted}
 
     def _numbers(self, name: str) -> dict[str, int]:
         return {values.text(key): int(number) for key, number in self._redis.hgetall(self._key(name)).items()}

@@ -132,7 +132,7 @@ class GuardedStorage(RateLimitStorage):
             except RuntimeError:  # the interpreter ends, or has no thread left: the next request asks again
                 self.is_open = False
         logger.warning(
-            "The counters of the rate limits cannot be reached: %s While that lasts, %s.",
+            "The counters of the rate limits cannot be reached (%s). Until they answer again, %s.",
             error,
             "limited requests are denied"
             if isinstance(self.substitute, Denying)
