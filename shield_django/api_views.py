@@ -25,7 +25,10 @@ def throttles_itself(view: Any) -> bool:
         return False
     given = getattr(view, "initkwargs", {}).get("throttle_classes")
     classes = given if given is not None else getattr(view_class, "throttle_classes", ())
-    return any(hasattr(one, "takes_limits_of_routes") and one.takes_limits_of_routes() for one in classes)
+    for one in classes:
+        if (takes := getattr(one, "takes_limits_of_routes", None)) is not None and takes():
+            return True
+    return False
 
 
 def user_of(request: HttpRequest, view: Any) -> object | None:

@@ -2,14 +2,17 @@
 
 A request is charged once: in ``process_view``; by the view's ``ShieldThrottle``, to which that
 leaves it; or on its way out, where no view has met it or its view refused it before its throttles.
+What the limits of a request that passes have said is noted on it, as ``request.shield_outcome``.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from shield_core.rate_limit.layers import Layer
 from shield_core.rate_limit.limiter import Outcome
@@ -21,9 +24,12 @@ from shield_django.callers import RequestCaller
 if TYPE_CHECKING:
     from shield_django.project import Project
 
-#: Notes on the request: that it was charged, and what a throttle of its view has still to take.
+#: A note on the request that it was charged.
 _CHARGED = "_shield_charged"
-LEFT = "_shield_left"
+#: What limits have said of a request, or while a throttle of its view has still to take them, the Due.
+OUTCOME = "shield_outcome"
+
+Said: TypeAlias = Outcome | Awaitable[Outcome | None] | None
 
 
 class Due(NamedTuple):
@@ -36,40 +42,63 @@ class Due(NamedTuple):
 NOTHING = Due()
 
 
-async def charge_at_view(
-    request: HttpRequest, view: Any, due: Due, found: Project, *, awaits: bool
-) -> Decision:
+def charge_at_view(request: HttpRequest, view: Any, due: Due, found: Project, *, awaits: bool) -> Said:
     """Charge a request before its view, or leave that to the view's ShieldThrottle."""
     if due.layers and api_views.throttles_itself(view) and project.limits_apply(found):
-        request.__dict__[LEFT] = due
-        return decision_of(request)
-    return await charge(request, due, found, awaits=awaits, view=view)
+        request.__dict__[OUTCOME] = due
+        return None
+    return charge(request, due, found, awaits=awaits, view=view)
 
 
-async def charge(request: HttpRequest, due: Due, found: Project, *, awaits: bool, **caller: Any) -> Decision:
-    """Charge a request, once, and note on it what comes of that."""
-    decision = decision_of(request)
+def charge(
+    request: HttpRequest,
+    due: Due,
+    found: Project,
+    *,
+    awaits: bool,
+    view: Any = None,
+    api_request: Any = None,
+) -> Said:
+    """Charge a request, once; what comes of it is for ``note``."""
+    layers, path = due
     noted = request.__dict__
-    if not due.layers or _CHARGED in noted or not project.limits_apply(found):
-        return decision
+    if not layers or _CHARGED in noted or not project.limits_apply(found):
+        return None
     noted[_CHARGED] = True
     limiter = found.engine.limiter
-    outcome = limiter.limit(
-        due.layers,
-        RequestCaller(request, num_proxies=limiter.num_proxies, awaits=awaits, **caller),
-        method=request.method or "GET",
-        path=due.path,
+    caller = RequestCaller(
+        request, num_proxies=limiter.num_proxies, awaits=awaits, view=view, api_request=api_request
     )
-    if not (outcome is None or isinstance(outcome, Outcome)):
-        outcome = await outcome
-    decision = limited(decision, outcome)
-    noted["shield"] = decision
-    return decision
+    return limiter.limit(layers, caller, method=request.method or "GET", path=path)
+
+
+def note(request: HttpRequest, outcome: Outcome | None) -> Decision:
+    """Note on the request what its limits have said; return the decision that this makes."""
+    decision = decision_of(request)
+    if outcome is None:
+        return decision
+    if outcome.allowed:
+        tell(request, outcome)
+        return decision
+    blocked = limited(decision, outcome)
+    request.__dict__["shield"] = blocked
+    return blocked
+
+
+def tell(request: HttpRequest, outcome: Outcome) -> None:
+    """Let the answer have the headers of a limit, where it is the tightest."""
+    noted = request.__dict__
+    known = noted.get(OUTCOME)
+    if known.__class__ is not Outcome or not outcome.allowed or outcome.remaining < known.remaining:
+        noted[OUTCOME] = outcome
 
 
 def left_of(request: HttpRequest) -> Due:
     """Return what was left to a throttle and is not taken yet; from now on it is."""
-    due: Due = request.__dict__.pop(LEFT, NOTHING)
+    left = request.__dict__.get(OUTCOME)
+    if left.__class__ is not Due:
+        return NOTHING
+    due: Due = request.__dict__.pop(OUTCOME)
     return due
 
 
@@ -78,12 +107,9 @@ def decision_of(request: HttpRequest) -> Decision:
     return decision
 
 
-def tell(request: HttpRequest, outcome: Outcome) -> None:
-    """Let the answer have the headers of a limit that is not Shield's own, where it is the tightest."""
-    decision = decision_of(request)
-    known = decision.outcome
-    if known is None or not outcome.allowed or outcome.remaining < known.remaining:
-        # Of two headers with one name the first counts.
-        headers = (*rate_headers(outcome, time.time()), *decision.headers)
-        told = Decision(None, decision.key, decision.scope, headers=headers, outcome=outcome)
-        request.__dict__["shield"] = told
+def add_headers(response: HttpResponseBase, outcome: Outcome) -> None:
+    """Add ``X-RateLimit-*``, unless the view has set them."""
+    # By themselves, the headers of a response take 1 µs each, to encode what is digits here.
+    store: dict[str, tuple[str, str]] = response.headers._store
+    for header in rate_headers(outcome, time.time()):
+        store.setdefault(header[0].lower(), header)

@@ -7,7 +7,6 @@ user are known. A URL that resolves to nothing meets the wider scopes on its way
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -15,9 +14,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from shield_core.ports import drive
+from shield_core.rate_limit.limiter import Outcome
 from shield_core.ruleset import ALLOWED, Decision, Ruleset
 from shield_django import hiding, limits, openness, project, ratelimited, responses
-from shield_django.limits import LEFT, Due
+from shield_django.limits import OUTCOME, Due, Said
 from shield_django.modes import settled
 from shield_django.project import Project
 
@@ -46,40 +46,40 @@ class ShieldMiddleware:
         if found.replica.ruleset is None or not found.serves:
             found.ready()
         response = self.get_response(request)
-        decision = request.__dict__.get("shield")
-        if decision is None or decision.cause is not None or _needs_more(request, response):
-            return drive(_conclude(request, response, found, awaits=False))
-        for name, value in decision.headers:
-            response.setdefault(name, value)
-        return response
+        if _is_done(request, response):
+            return response
+        return drive(_conclude(request, response, found, awaits=False))
 
     async def _call_async(self, request: HttpRequest) -> Any:
         found = project.current()
         if found.replica.ruleset is None or not found.serves:
             await found.ready_async()
         response = await self.get_response(request)
-        decision = request.__dict__.get("shield")
-        if decision is None or decision.cause is not None or _needs_more(request, response):
-            return await _conclude(request, response, found, awaits=True)
-        for name, value in decision.headers:
-            response.setdefault(name, value)
-        return response
+        if _is_done(request, response):
+            return response
+        return await _conclude(request, response, found, awaits=True)
 
     def _process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
         rules = found.replica.ruleset or found.ready()
         decision = _decide(request, rules, found)
-        if decision.cause is None and not (found.replica.ruleset or rules).is_limited:
-            return None
-        return drive(_judge(request, view, decision, found, awaits=False))
+        said: Said = None
+        if decision.cause is None:
+            rules = found.replica.ruleset or rules
+            if not rules.is_limited or (said := _charge(request, view, rules, found, awaits=False)) is None:
+                return None
+        return drive(_judge(request, view, decision, said, found, awaits=False))
 
     async def _process_view_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
         rules = found.replica.ruleset or await found.ready_async()
         decision = _decide(request, rules, found)
-        if decision.cause is None and not (found.replica.ruleset or rules).is_limited:
-            return None
-        return await _judge(request, view, decision, found, awaits=True)
+        said: Said = None
+        if decision.cause is None:
+            rules = found.replica.ruleset or rules
+            if not rules.is_limited or (said := _charge(request, view, rules, found, awaits=True)) is None:
+                return None
+        return await _judge(request, view, decision, said, found, awaits=True)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
         decision = ratelimited.decide(request, exception)
@@ -101,24 +101,33 @@ def _decide(request: HttpRequest, rules: Ruleset, found: Project) -> Decision:
     return decision
 
 
-async def _judge(request: HttpRequest, view: Any, decision: Decision, found: Project, *, awaits: bool) -> Any:
+def _charge(request: HttpRequest, view: Any, rules: Ruleset, found: Project, *, awaits: bool) -> Said:
+    """Charge a resolved request to its limits; None where it passes. A preflight has no limits."""
+    if _preflight_for(request):
+        return None
+    template = found.template_of(request, request.resolver_match.route)  # type: ignore[union-attr]
+    due = Due(rules.limits(request.method or "GET", template), template)
+    said = limits.charge_at_view(request, view, due, found, awaits=awaits)
+    if said.__class__ is Outcome and said.allowed:
+        request.__dict__[OUTCOME] = said
+        return None
+    return said
+
+
+async def _judge(
+    request: HttpRequest, view: Any, decision: Decision, said: Said, found: Project, *, awaits: bool
+) -> Any:
     """Return the answer to a request that its route or its limits block, else None."""
     if decision.cause is not None:
-        answer = _answer(request, view, decision, found)
-    else:
-        decision = await limits.charge_at_view(request, view, _due(request, found), found, awaits=awaits)
-        if decision.cause is None:
-            return None
-        answer = responses.make(request, decision, found)
-    return await _awaited(answer, awaits=awaits)
+        return await _awaited(_answer(request, view, decision, found), awaits=awaits)
+    decision = limits.note(request, await _outcome(said))
+    if decision.cause is None:
+        return None
+    return await _awaited(responses.make(request, decision, found), awaits=awaits)
 
 
-def _due(request: HttpRequest, found: Project) -> Due:
-    """Return the limits of a resolved request; a preflight has none."""
-    if _preflight_for(request):
-        return limits.NOTHING
-    template = found.template_of(request, request.resolver_match.route)  # type: ignore[union-attr]
-    return Due(found.engine.ruleset.limits(request.method or "GET", template), template)
+async def _outcome(said: Said) -> Outcome | None:
+    return said if said is None or isinstance(said, Outcome) else await said
 
 
 def _answer(request: HttpRequest, view: Any, decision: Decision, found: Project) -> Any:
@@ -134,9 +143,20 @@ def _answer(request: HttpRequest, view: Any, decision: Decision, found: Project)
     return responses.make(request, decision, found)
 
 
-def _needs_more(request: HttpRequest, response: Any) -> bool:
-    """Whether an answer of an allowed view may yet be replaced, or its request charged."""
-    return response.status_code == 403 or LEFT in request.__dict__
+def _is_done(request: HttpRequest, response: Any) -> bool:
+    """Add the headers of an allowed answer; false where more is to be decided."""
+    noted = request.__dict__
+    decision: Decision | None = noted.get("shield")
+    if decision is None or decision.cause is not None or response.status_code == 403:
+        return False
+    outcome = noted.get(OUTCOME)
+    if outcome is not None:
+        if outcome.__class__ is not Outcome:
+            return False
+        limits.add_headers(response, outcome)
+    for name, value in decision.headers:
+        response.setdefault(name, value)
+    return True
 
 
 async def _conclude(request: HttpRequest, response: Any, found: Project, *, awaits: bool) -> Any:
@@ -147,13 +167,17 @@ async def _conclude(request: HttpRequest, response: Any, found: Project, *, awai
         request.shield, due = _meet(request, response.status_code, found)  # type: ignore[attr-defined]
     decision = limits.decision_of(request)
     if decision.cause is None:
-        decision = await limits.charge(request, due, found, awaits=awaits)
-        if was_met and response.status_code < 400:
-            decision = replace(decision, cause=None)  # the view has done its work already
+        outcome = await _outcome(limits.charge(request, due, found, awaits=awaits))
+        if was_met and outcome is not None and response.status_code < 400:
+            limits.tell(request, outcome)  # the view has done its work already
+        else:
+            decision = limits.note(request, outcome)
     if decision.cause is None and response.status_code == 403:
         decision = ratelimited.decide_answered(request, response) or decision
     if decision.cause is not None and not responses.is_made(request):
         return await _awaited(responses.make(request, decision, found), awaits=awaits)
+    if decision.cause is None and (known := request.__dict__.get(OUTCOME)) is not None:
+        limits.add_headers(response, known)
     for name, value in decision.headers:
         response.setdefault(name, value)
     return response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,6 +20,7 @@ from shield_core.rate_limit.layers import Layer
 from shield_core.rate_limit.limiter import Outcome
 from shield_django import limits, project
 from shield_django.callers import RequestCaller
+from shield_django.limits import Said
 
 if TYPE_CHECKING:
     from shield_django.project import Project
@@ -94,21 +95,17 @@ class ShieldThrottle(BaseThrottle):
 
     def _take_limits_of_route(self, request: Request, found: Project) -> bool:
         http = request._request
-        due = limits.left_of(http)
-        decision = drive(limits.charge(http, due, found, awaits=False, api_request=request))
-        self._outcome = decision.outcome
-        return decision.cause is None
+        said = limits.charge(http, limits.left_of(http), found, awaits=False, api_request=request)
+        self._outcome = _outcome_of(said)
+        return limits.note(http, self._outcome).cause is None
 
     def _take(self, layer: Layer, request: Request, key: str, found: Project) -> Outcome | None:
         http, limiter = request._request, found.engine.limiter
-        caller = _ThrottledCaller(
-            http, num_proxies=limiter.num_proxies, awaits=False, api_request=request, cache_key=key
-        )
+        caller = _ThrottledCaller(http, num_proxies=limiter.num_proxies, awaits=False, api_request=request)
+        caller.known_key = key
         match = http.resolver_match
-        path = found.template_of(http, match.route) if match is not None else http.path_info
-        outcome = limiter.limit((layer,), caller, method=http.method or "GET", path=path)
-        if isinstance(outcome, Awaitable):
-            outcome = drive(_wait_for(outcome))
+        path = found.templates.get(match.route, http.path_info) if match is not None else http.path_info
+        outcome = _outcome_of(limiter.limit((layer,), caller, method=http.method or "GET", path=path))
         if outcome is not None:
             limits.tell(http, outcome)
         return outcome
@@ -142,12 +139,10 @@ class ShieldThrottle(BaseThrottle):
 class _ThrottledCaller(RequestCaller):
     """A caller whose key a throttle has asked for already, by ``get_cache_key``."""
 
-    def __init__(self, *args: Any, cache_key: str, **known: Any) -> None:
-        super().__init__(*args, **known)
-        self._cache_key = cache_key
+    known_key: str
 
     async def call(self, function: Callable[..., Any]) -> Any:
-        return self._cache_key if function is _cache_key_of else await super().call(function)
+        return self.known_key if function is _cache_key_of else await super().call(function)
 
 
 def _cache_key_of(request: Request) -> str | None:
@@ -155,5 +150,11 @@ def _cache_key_of(request: Request) -> str | None:
     raise NotImplementedError
 
 
-async def _wait_for(outcome: Awaitable[Outcome | None]) -> Outcome | None:
-    return await outcome
+def _outcome_of(said: Said) -> Outcome | None:
+    if said is None or isinstance(said, Outcome):
+        return said
+
+    async def wait() -> Outcome | None:
+        return await said
+
+    return drive(wait())

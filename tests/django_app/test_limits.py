@@ -419,7 +419,7 @@ def test_a_reset_lets_callers_begin_anew(client: Caller, urls: Any, operator: An
 def test_a_view_knows_what_is_left(client: Caller, urls: Any) -> None:
     @rate_limit("5/minute")
     def view(request: Any) -> HttpResponse:
-        return HttpResponse(json.dumps(request.shield.outcome.remaining))
+        return HttpResponse(json.dumps(request.shield_outcome.remaining))
 
     urls(path("cart/", view))
     assert [client.get("/cart/").content for _ in range(2)] == [b"4", b"3"]
