@@ -37,7 +37,8 @@ class Caller(ABC):
 
     async def attribute(self, name: str) -> object | None:
         """Return what the project has noted of the request under ``name``, or of its user."""
-        return getattr(await self.user(), name, None)
+        user = await self.user()
+        return user.get(name) if isinstance(user, Mapping) else getattr(user, name, None)
 
     async def roles(self) -> Iterable[str]:
         """Return the roles of the user."""
