@@ -34,6 +34,7 @@ In a second terminal:
   ./shield maintenance GET:/payments/ --reason "New payment provider"
   ./shield status GET:/payments/
   ./shield enable GET:/payments/
+  ./shield rl set /search/ 3/minute
 
 Changes appear below; Ctrl-C ends the demo.
 """

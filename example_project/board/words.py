@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from shield_core.keys import Scope
 from shield_core.models import AuditEntry
 
@@ -19,8 +21,11 @@ WORDS = {
 }
 
 
+_LIMIT = re.compile(r"(?:rl_policy|rl|global_rl|svc_rl)_")
+
+
 def action(entry: AuditEntry) -> str:
-    return WORDS.get(entry.action, entry.action.replace("_", " "))
+    return WORDS.get(entry.action, _LIMIT.sub("rate limit ", entry.action).replace("_", " "))
 
 
 def target(entry: AuditEntry) -> str:

@@ -30,6 +30,7 @@ from shield_fastapi import (
     env_only,
     force_active,
     maintenance,
+    rate_limit,
 )
 
 STATE = Path(os.environ.get("PAYMENTS_STATE", ".demo/payments.json"))
@@ -72,6 +73,7 @@ async def list_payments() -> dict[int, Payment]:
 
 
 @router.post("/payments", status_code=201)
+@rate_limit("20/minute", burst=10, algorithm="token_bucket")
 async def pay(payment: Payment) -> dict[str, int]:
     number = next(_numbers)
     _payments[number] = payment

@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
-from shield_django.decorators import deprecated, disabled, env_only, force_active, maintenance
+from shield_django.decorators import deprecated, disabled, env_only, force_active, maintenance, rate_limit
 from shop.forms import CartForm, PaymentForm
 from shop.models import Order, OutOfStock, Payment, Product
 
@@ -35,6 +35,7 @@ class CatalogueView(TemplateView):
         return super().get_context_data(products=Product.objects.all(), **kwargs)
 
 
+@rate_limit("30/minute")
 async def search(request: HttpRequest) -> JsonResponse:
     """Find products by a part of their name."""
     words = request.GET.get("q", "").strip()
@@ -99,6 +100,7 @@ class PaymentsView(View):
         return JsonResponse(form.pay().as_dict(), status=201)
 
 
+@rate_limit("5/minute", algorithm="sliding_window")
 @disabled(reason="Coupons were being guessed; they come back when they are longer.")
 def coupon(request: HttpRequest, code: str) -> JsonResponse:
     """Tell what a coupon is worth."""

@@ -36,7 +36,7 @@ class TestTheTerminal:
         ]
         assert all(re.search(r" \d+\.\d s$", line) for line in steps)
 
-    def test_names_the_addresses_the_login_and_three_commands(self, demo: Shop) -> None:
+    def test_names_the_addresses_the_login_and_four_commands(self, demo: Shop) -> None:
         said = "".join(demo.lines)
         assert f"Shop   http://127.0.0.1:{demo.port}/\n" in said
         assert f"Admin  http://127.0.0.1:{demo.port}/admin/   login admin / admin" in said
@@ -44,7 +44,17 @@ class TestTheTerminal:
             "maintenance",
             "status",
             "enable",
+            "rl",
         ]
+
+    def test_a_limit_set_there_holds_at_once_and_is_printed(self, demo: Shop) -> None:
+        assert demo.get("/search/").headers["X-Ratelimit-Limit"] == "30"  # as daphne writes it
+        demo.shield("rl", "set", "/search/", "3/minute", "--actor", "ann@desk")
+        eventually(lambda: demo.get("/search/").status == 429)
+        demo.shield("rl", "delete", "/search/", "--actor", "ann@desk")
+        eventually(lambda: demo.get("/search/").status == 200)
+        eventually(lambda: demo.changes()[-1] == "rate limit deleted /search/ by ann@desk (cli)")
+        assert "rate limit updated /search/ by ann@desk (cli)" in demo.changes()
 
     def test_prints_each_change_with_its_author_and_no_request(self, demo: Shop) -> None:
         before = len(demo.lines)
