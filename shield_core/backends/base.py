@@ -19,7 +19,15 @@ from shield_core import audit
 from shield_core.audit import AuditQuery
 from shield_core.exceptions import ConflictError
 from shield_core.keys import INSTANCE_PREFIX, Scope, is_route_key
-from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState, StoredObject, value_type
+from shield_core.models import (
+    AuditEntry,
+    Instance,
+    RateLimitHit,
+    RateLimitPolicy,
+    RouteState,
+    StoredObject,
+    value_type,
+)
 from shield_core.rate_limit.hits import KEPT, HitQuery
 from shield_core.rate_limit.storage.base import RateLimitStorage
 from shield_core.rate_limit.storage.memory import MemoryRateLimitStorage
@@ -348,6 +356,11 @@ def decoded(state: RouteState) -> StoredObject:
     if is_route_key(state.path):
         return state
     return value_type(state.path).model_validate_json(state.reason)
+
+
+def foreign_policy(data: Any) -> RateLimitPolicy:
+    """Read the limit of a route as `api-shield` stores it, which does not say who has set it."""
+    return RateLimitPolicy.model_validate({"updated_by": "api-shield", **data})
 
 
 class RecentChanges:

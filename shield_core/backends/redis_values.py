@@ -7,9 +7,9 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from shield_core.backends.base import decoded
+from shield_core.backends.base import decoded, foreign_policy
 from shield_core.keys import RouteKey, is_route_key
-from shield_core.models import RouteState, StoredObject
+from shield_core.models import RateLimitPolicy, RouteState, StoredObject
 from shield_core.snapshot import Cursor
 
 logger = logging.getLogger("shield.redis")
@@ -20,6 +20,14 @@ def read(key: str, text: bytes | str) -> StoredObject | None:
         return value(key, json.loads(text))
     except (ValueError, TypeError) as error:
         logger.error("The state of %s cannot be read and is passed over: %s", key, error)
+        return None
+
+
+def policy(name: str, text: bytes | str) -> RateLimitPolicy | None:
+    try:
+        return foreign_policy(json.loads(text))
+    except (ValueError, TypeError) as error:
+        logger.error("The rate limit of %s cannot be read and is passed over: %s", name, error)
         return None
 
 

@@ -1,9 +1,10 @@
 """The JSON document of the file backend: what it holds, and how it is written and read.
 
 ``{"states": {key: RouteState}, "audit": [AuditEntry]}`` is the published shape, the newest entry last;
-what else Shield needs stands beside it, as does whatever others put there. Maintenance among the
-states, under its reserved keys, is understood, because `api-shield` writes it there. One state and
-one entry stand on one line, so that people can read and compare such a file.
+what else Shield needs stands beside it, as does whatever others put there. Maintenance and limits among
+the states, under their reserved keys, are understood, because `api-shield` writes them there; the limits of
+routes stand where it has them, in ``rl_policies``. One state and one entry stand on one line, so that
+people can read and compare such a file.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shield_core.backends.base import decoded
-from shield_core.keys import RouteKey, is_route_key
+from shield_core.backends.base import decoded, foreign_policy
+from shield_core.keys import RouteKey, Scope, is_route_key
 from shield_core.models import AuditEntry, RouteState, StoredObject, value_type
 from shield_core.snapshot import Snapshot, branch
 
-_OURS = frozenset({"states", "configs", "audit", "audit_head", "deleted", "epoch", "revision", "digest"})
+_OURS = frozenset(
+    {"states", "configs", "rl_policies", "audit", "audit_head", "deleted", "epoch", "revision", "digest"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,20 @@ def dump(document: Document) -> str:
     snapshot = document.snapshot
     objects = {key: found.model_dump(mode="json") for key, found in snapshot.objects.items()}
     states = {key: found for key, found in objects.items() if is_route_key(key)}
-    configs = {key: found for key, found in objects.items() if not is_route_key(key)}
+    policies = {scope.name: objects[scope.limit_key] for scope in snapshot.policies if scope.kind == "route"}
+    limits = {Scope("route", name).limit_key for name in policies}
+    configs = {key: found for key, found in objects.items() if not (is_route_key(key) or key in limits)}
     members = {
         **{name: _json(found) for name, found in document.others.items()},
         "states": _block("{}", (f"{_json(key)}: {_json(found)}" for key, found in states.items())),
         "configs": _block("{}", (f"{_json(key)}: {_json(found)}" for key, found in configs.items())),
+        "rl_policies": _block("{}", (f"{_json(key)}: {_json(found)}" for key, found in policies.items())),
         "audit": _block("[]", map(_json, document.audit)),
         "audit_head": _json(document.audit_head),
         "deleted": _json(dict(snapshot.deleted)),
         "epoch": _json(snapshot.epoch),
         "revision": _json(snapshot.revision),
-        "digest": _json(_digest(states, configs)),
+        "digest": _json(_digest(states, configs, policies)),
     }
     return _block("{}", (f"{_json(name)}: {text}" for name, text in members.items())) + "\n"
 
@@ -59,10 +65,12 @@ def parse(text: str) -> Document:
     data = json.loads(text)
     if not isinstance(data, dict):
         raise TypeError("it holds no JSON object")
-    states, configs, deleted = (_object(data, name) for name in ("states", "configs", "deleted"))
+    names = ("states", "configs", "rl_policies", "deleted")
+    states, configs, policies, deleted = (_object(data, name) for name in names)
     objects: dict[str, StoredObject] = {key: _state(key, found) for key, found in states.items()}
     objects |= {key: value_type(key).model_validate(found) for key, found in configs.items()}
-    digest = _digest(states, configs)
+    objects |= {Scope("route", str(one.key)).limit_key: one for one in map(foreign_policy, policies.values())}
+    digest = _digest(states, configs, policies)
     epoch = str(data.get("epoch") or "")
     edited = not epoch or data.get("digest") != digest
     if edited:
@@ -103,6 +111,6 @@ def _block(brackets: str, lines: Iterable[str]) -> str:
     return f"{brackets[0]}\n{inner}\n{brackets[1]}" if inner else brackets
 
 
-def _digest(states: Mapping[str, Any], configs: Mapping[str, Any]) -> str:
-    text = json.dumps([states, configs], sort_keys=True)
+def _digest(*parts: Mapping[str, Any]) -> str:
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

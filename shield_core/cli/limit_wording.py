@@ -66,7 +66,7 @@ def fields(scope: Scope, policy: Policy, zone: tzinfo | None) -> list[tuple[str,
 
 def policy_data(policy: Policy) -> Data:
     """Return all fields, and whose limit it is as ``origin``."""
-    return {**policy.model_dump(), "origin": "operator" if policy.revision else "code"}
+    return {**policy.model_dump(), "origin": "operator" if _is_operators(policy) else "code"}
 
 
 def sentence(subject: str, policy: Policy | None) -> str:
@@ -74,7 +74,7 @@ def sentence(subject: str, policy: Policy | None) -> str:
     if policy is None:
         return f"{subject} has no rate limit now"
     said = f"{subject} is now {_told(policy)}"
-    return said if policy.revision else f"{said}, as the code says"
+    return said if _is_operators(policy) else f"{said}, as the code says"
 
 
 def wider_limits(client: Client, services: Iterable[str | None]) -> list[str]:
@@ -131,4 +131,8 @@ def _tiers(policy: RateLimitPolicy) -> str:
 
 
 def _author(policy: Policy) -> str:
-    return policy.updated_by if policy.revision else "the code"
+    return policy.updated_by if _is_operators(policy) else "the code"
+
+
+def _is_operators(policy: Policy) -> bool:
+    return isinstance(policy, GlobalRateLimitPolicy) or bool(policy.updated_by)

@@ -103,7 +103,7 @@ def limit_text(policy: StoredPolicy | None) -> str:
             else []
         ),
         _("counted only") if policy.shadow else "",
-        _("set by %(name)s") % {"name": policy.updated_by} if policy.revision else _("set by the code"),
+        _("set by %(name)s") % {"name": policy.updated_by} if policy.updated_by else _("set by the code"),
     ]
     return ", ".join([policy.limit, *filter(None, details)])
 

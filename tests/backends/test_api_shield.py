@@ -23,12 +23,20 @@ PROGRAM = Path(__file__).with_name("api_shield_process.py")
 @pytest.fixture(scope="session")
 def api_shield_python(request: pytest.FixtureRequest) -> str:
     """The interpreter of an environment with the package, kept between test runs."""
-    folder = Path(request.config.cache.mkdir("api-shield-0.8.3"))  # type: ignore[union-attr]
+    folder = Path(request.config.cache.mkdir("api-shield-0.8.3-limits"))  # type: ignore[union-attr]
     python, complete = folder / "venv" / "bin" / "python", folder / "complete"
     if not complete.exists():
         shutil.rmtree(folder / "venv", ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-        command = [str(python), "-m", "pip", "install", "-q", "api-shield[redis]==0.8.3", "aiofiles"]
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "api-shield[redis,rate-limit]==0.8.3",
+            "aiofiles",
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             missing_service("api-shield 0.8.3", done.stderr[-300:])
@@ -58,9 +66,11 @@ def published(python: str, kind: str, where: str) -> Iterator[Published]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
-        yield Published(process)
         assert process.stdin is not None
-        process.stdin.close()
+        try:
+            yield Published(process)
+        finally:
+            process.stdin.close()
 
 
 @pytest.fixture(params=["file", "redis"])
@@ -157,3 +167,43 @@ def test_an_adopted_change_is_one_commit_whoever_follows(
     ours[3].sync.enable("GET:/disabled")
     eventually(lambda: all("/disabled" in open_paths(engine) for engine in ours))
     assert ours[0].sync.get_state("GET:/disabled").revision == before + 2
+
+
+def limits_of(engine: Any) -> dict[str, str]:
+    """Return the limits of GET /open, and of everything and of a service."""
+    found = {str(policy.key): policy.limit for policy in engine.sync.list_limits()}
+    everything, billing = engine.sync.get_global_rate_limit(), engine.sync.get_service_rate_limit("billing")
+    return found | {name: one.limit for name, one in (("*", everything), ("billing", billing)) if one}
+
+
+def test_the_limits_that_it_wrote_load_and_can_be_changed(
+    api_shield_python: str, stores: tuple[str, str, Any], start_engine: Any
+) -> None:
+    kind, where, backend = stores
+    with published(api_shield_python, kind, where) as theirs:
+        theirs("register", "GET:/open", {})
+        theirs(
+            *("set_rate_limit_policy", "/open", "GET", "10/minute"),
+            algorithm="sliding_window",
+            key_strategy="user",
+        )
+        theirs("set_global_rate_limit", "100/minute", burst=5, exempt_routes=["/health"])
+        theirs("set_service_rate_limit", "billing", "50/minute")
+        theirs("disable_global_rate_limit")
+
+    engine = start_engine(backend)
+
+    assert limits_of(engine) == {"GET:/open": "10/minute", "*": "100/minute", "billing": "50/minute"}
+    everything = engine.sync.get_global_rate_limit()
+    assert (everything.enabled, everything.burst, everything.exempt_routes) == (False, 5, ("/health",))
+    own = engine.sync.get_rate_limit_policy("GET:/open")
+    assert (own.algorithm, own.key_strategy, own.updated_by) == ("sliding_window", "user", "api-shield")
+    assert [layer.policy.limit for layer in engine.ruleset.limits("GET", "/open")] == ["10/minute"]
+
+    engine.sync.enable_global_rate_limit()
+    engine.sync.set_rate_limit_policy("GET:/open", limit="1/minute")
+    assert engine.sync.get_rate_limit_policy("GET:/open").key_strategy == "user"
+    engine.sync.delete_service_rate_limit("billing")
+    assert limits_of(start_engine(type(backend)(where))) == {"GET:/open": "1/minute", "*": "100/minute"}
+    engine.sync.delete_rate_limit_policy("GET:/open")
+    assert limits_of(start_engine(type(backend)(where))) == {"*": "100/minute"}

@@ -88,10 +88,10 @@ def test_a_change_right_after_an_edit_by_hand_is_enforced_when_the_call_returns(
 
 
 def test_a_change_keeps_what_is_in_the_file(path: Path, engine: Any) -> None:
-    path.write_text(json.dumps({**HAND_WRITTEN, "rl_policies": {"a": [1]}, "Größe": None}))
+    path.write_text(json.dumps({**HAND_WRITTEN, "theirs": {"a": [1]}, "Größe": None}))
     engine.sync.disable("GET:/payments", "now")
     data = json.loads(path.read_text())
-    assert data["rl_policies"] == {"a": [1]}
+    assert data["theirs"] == {"a": [1]}
     assert "Größe" in data
     assert [entry["action"] for entry in data["audit"]] == ["maintenance_on", "disable"]
     assert data["states"]["GET:/payments"]["status"] == "disabled"
