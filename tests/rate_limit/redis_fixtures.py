@@ -35,7 +35,7 @@ class SimulatedClock:
 
     def __init__(self, server: RedisServer, now: int = 1_700_000_000_000_000) -> None:
         self._client = server.client()
-        self.storage = RedisRateLimitStorage(server.url)
+        self.storage = RedisRateLimitStorage(server.url, timeout=5.0)
         text = redis_script.SCRIPT.replace("redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, -1)")
         # Keys must not expire in real time.
         self.storage._script = Script("shield:", text.replace("SPARE", "3600000"))

@@ -284,7 +284,7 @@ def test_threads_in_the_middle_of_it_wait_once_each(
 
 
 async def test_the_loop_goes_on_while_the_server_hangs(server: RedisServer, guard: Any) -> None:
-    storage, limit = guard(server), counter(f"100000/{LONG}")
+    storage, limit = guard(server, timeout=0.5), counter(f"100000/{LONG}")
     await storage.take_async((limit,), ("k",))
     ticks = 0
 

@@ -98,7 +98,7 @@ class RedisRateLimitStorage(RateLimitStorage):
                     answer = ways.threads.ask(self._script.in_full(command), time.monotonic())
         except redis.RedisError as error:
             raise self._failed(error) from error
-        return self._script.verdicts(answer, len(counters))
+        return self._script.verdicts(answer)
 
     async def take_async(self, counters: Sequence[Counter], keys: Sequence[str]) -> Sequence[Verdict]:
         ways = self._ways or self._open()
@@ -112,7 +112,7 @@ class RedisRateLimitStorage(RateLimitStorage):
                 answer = await self._ask(self._script.in_full(command), ways.make_awaiting)
         except redis.RedisError as error:
             raise self._failed(error) from error
-        return self._script.verdicts(answer, len(counters))
+        return self._script.verdicts(answer)
 
     async def _ask(self, command: bytes, make: Callable[[], Any]) -> Any:
         """Ask on the connection of the running loop; one that was closed is replaced once."""

@@ -111,7 +111,7 @@ SPARE = 0
 
 _KINDS = {Algorithm.FIXED_WINDOW: 0, Algorithm.TOKEN_BUCKET: 1, Algorithm.SLIDING_WINDOW: 2}
 _SPEC = struct.Struct("<BBddd")
-_ANSWERS = [struct.Struct(f"<{'ddd' * count}") for count in range(16)]
+_VERDICT = struct.Struct("<ddd")
 #: How many combinations of counters are remembered.
 _REMEMBERED = 4096
 
@@ -161,14 +161,10 @@ class Script:
         ]
         return len(names), [*names, call.spec]
 
-    def verdicts(self, answer: bytes, count: int) -> Sequence[Verdict]:
-        numbers = _ANSWERS[count].unpack(answer)
-        if count == 1:
-            left, reset, retry = numbers
-            return ((left >= 0, int(left) if left > 0 else 0, reset, retry),)
+    def verdicts(self, answer: bytes) -> Sequence[Verdict]:
         return [
             (left >= 0, int(left) if left > 0 else 0, reset, retry)
-            for left, reset, retry in zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+            for left, reset, retry in _VERDICT.iter_unpack(answer)
         ]
 
     def _call(self, counters: Sequence[Counter]) -> _Call:
