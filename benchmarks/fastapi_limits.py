@@ -49,10 +49,10 @@ async def cost(middleware: Any, app: FastAPI, path: str) -> float:
     seconds = []
     for called in (middleware, empty):
         scopes = [dict(base) for _ in range(REQUESTS)]
-        started = time.perf_counter()
+        started = time.thread_time()
         for scope in scopes:
             await called(scope, None, swallow)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.thread_time() - started)
     return (seconds[0] - seconds[1]) / REQUESTS * 1e6
 
 
