@@ -49,12 +49,12 @@ class TestTheTerminal:
 
     def test_a_limit_set_there_holds_at_once_and_is_printed(self, demo: Shop) -> None:
         assert demo.get("/search/").headers["X-Ratelimit-Limit"] == "30"  # as daphne writes it
-        demo.shield("rl", "set", "/search/", "3/minute", "--actor", "ann@desk")
-        eventually(lambda: demo.get("/search/").status == 429)
-        demo.shield("rl", "delete", "/search/", "--actor", "ann@desk")
-        eventually(lambda: demo.get("/search/").status == 200)
-        eventually(lambda: demo.changes()[-1] == "rate limit deleted /search/ by ann@desk (cli)")
-        assert "rate limit updated /search/ by ann@desk (cli)" in demo.changes()
+        demo.shield("rl", "set", "/products/{sku}/", "3/minute", "--actor", "ann@desk")
+        eventually(lambda: demo.get("/products/teapot/").status == 429)
+        demo.shield("rl", "delete", "/products/{sku}/", "--actor", "ann@desk")
+        eventually(lambda: demo.get("/products/teapot/").status == 200)
+        eventually(lambda: demo.changes()[-1] == "rate limit deleted /products/{sku}/ by ann@desk (cli)")
+        assert "rate limit set /products/{sku}/ by ann@desk (cli)" in demo.changes()
 
     def test_prints_each_change_with_its_author_and_no_request(self, demo: Shop) -> None:
         before = len(demo.lines)
