@@ -218,3 +218,34 @@ def test_call_command_in_a_process_that_serves_requests_reaches_them() -> None:
 def test_call_command_refuses_in_a_process_that_serves_nobody() -> None:
     with pytest.raises(CommandError, match="it would reach nobody"):
         call_command("shield", "disable", "shop:cart")
+
+
+def test_a_rate_limit_is_seen_by_the_next_process(migrated: Manage) -> None:
+    set_ = migrated("shield", "rl", "set", "shop:cart", "10/minute", "--tier", "pro=100/minute", "-r", "load")
+    listed = migrated("shield", "rate-limits", "list", "--format", "json")
+    reset = migrated("shield", "rl", "reset", "shop:cart")
+    deleted = migrated("shield", "rl", "delete", "shop:cart")
+
+    assert (set_.returncode, set_.stdout) == (0, "")
+    assert set_.stderr.startswith(
+        "/shop/cart/ is now limited to 10/minute per address, fixed_window, tiers pro "
+    )
+    [policy] = [one for one in json.loads(listed.stdout) if one["path"] == "/shop/cart/"]
+    assert (policy["limit"], policy["tiers"], policy["origin"]) == (
+        "10/minute",
+        [{"name": "pro", "limit": "100/minute"}],
+        "operator",
+    )
+    assert (reset.returncode, deleted.returncode) == (0, 0)
+
+
+@pytest.mark.parametrize("words", [("grl", "set", "1/s"), ("srl", "set", "shop", "1/s"), ("rl", "hits")])
+def test_limits_without_tables_say_migrate(manage: Manage, words: tuple[str, ...]) -> None:
+    assert "run 'manage.py migrate'" in manage("shield", *words).stderr
+
+
+def test_a_memory_backend_refuses_limits(manage: Manage) -> None:
+    result = manage("shield", "grl", "set", "1/s", SHIELD_BACKEND="memory")
+
+    assert result.returncode == 1
+    assert "it would reach nobody: the state lives in the server's memory" in result.stderr
