@@ -297,6 +297,7 @@ class Route(Unmanaged):
     class Meta(Unmanaged.Meta):
         abstract = False
         default_permissions = ("view", "change")
+        permissions = [("manage_tokens", _("Can issue and revoke tokens of services"))]
         verbose_name = _("route")
         verbose_name_plural = _("routes")
 

@@ -77,14 +77,14 @@ def _last_part(path: str) -> str:
 
 
 def is_admin_page(view: Any) -> bool:
-    """Whether the view is a page of a Django admin."""
-    marked = hasattr(view, "admin_site") or hasattr(view, "model_admin")
+    """Whether the view is a page of a Django admin, or belongs to Shield's own API."""
+    marked = hasattr(view, "admin_site") or hasattr(view, "model_admin") or _is_control(view)
     return marked or any(_is_admin(_owner(link)) for link in _chain(view))
 
 
 def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
     """Whether the view leads an operator to the controls, or belongs to them."""
-    if getattr(getattr(view, "model_admin", None), "always_open", False):
+    if getattr(getattr(view, "model_admin", None), "always_open", False) or _is_control(view):
         return True
     chain = list(_chain(view))
     if any(_is_admin_site(_owner(link)) and link.__name__ in _ADMIN_DOORS for link in chain):
@@ -97,6 +97,11 @@ def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
     view_class = getattr(view, "view_class", None)
     doors = (*_login_views(), i18n.JavaScriptCatalog)
     return isinstance(view_class, type) and issubclass(view_class, doors)
+
+
+def _is_control(view: Any) -> bool:
+    """Whether the view is one of Shield's API."""
+    return bool(getattr(getattr(view, "view_class", None), "always_open", False))
 
 
 def _login_views() -> tuple[type[Any], ...]:

@@ -34,6 +34,7 @@ _OPERATOR_READ = Rule(VIEW)
 _OPERATOR = Rule(CHANGE)
 _OWN = Rule(CHANGE, Sdk.OWN)
 _TOKENS = Rule(MANAGE_TOKENS)
+_AUDIT = Rule("shield.view_auditlogentry")
 
 #: By endpoint and method.
 RULES: dict[tuple[str, str], Rule] = {
@@ -50,7 +51,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("route-schedule", "POST"): _OWN,
     ("route-schedule", "DELETE"): _OWN,
     ("route-override", "DELETE"): _OWN,
-    ("audit", "GET"): _OPERATOR_READ,
+    ("audit", "GET"): _AUDIT,
     ("global", "GET"): _READ,
     ("global-enable", "POST"): _OPERATOR,
     ("global-disable", "POST"): _OPERATOR,

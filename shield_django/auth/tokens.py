@@ -127,6 +127,9 @@ class Tokens:
             raise InvalidToken("The token is not valid.") from error
         if not self.is_alive(token, snapshot):
             raise InvalidToken("The token has expired or was revoked.")
+        record = snapshot.token(token.id)
+        if token.is_sdk and token.service is None and record is not None and record.service is not None:
+            return replace(token, service=record.service)  # it named its service at its first register
         return token
 
     def is_alive(self, token: Token, snapshot: Snapshot) -> bool:
@@ -134,8 +137,3 @@ class Tokens:
         record = snapshot.token(token.id)
         revoked = record is not None and record.revoked_at is not None
         return not revoked and datetime.now(UTC) < token.expires_at
-
-
-def bound(token: Token, service: str) -> Token:
-    """Return the token of a service that names itself at its first register."""
-    return replace(token, service=check_service(service))

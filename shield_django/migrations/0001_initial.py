@@ -100,6 +100,7 @@ class Migration(migrations.Migration):
                 "abstract": False,
                 "managed": False,
                 "default_permissions": ("view", "change"),
+                "permissions": [("manage_tokens", "Can issue and revoke tokens of services")],
             },
         ),
         migrations.CreateModel(

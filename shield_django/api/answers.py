@@ -1,0 +1,81 @@
+"""What is answered beside the models of CONTRACT §1."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from shield_core.models import GlobalRateLimitPolicy, Instance, RouteState, TokenRecord
+
+
+class Ok(BaseModel):
+    ok: Literal[True] = True
+
+
+class Failure(BaseModel):
+    """What went wrong; a bare path that could be several routes names them."""
+
+    error: str
+    ambiguous_matches: list[str] | None = None
+
+
+class LoggedIn(BaseModel):
+    token: str
+    username: str
+    expires_at: datetime
+
+
+class Me(BaseModel):
+    username: str
+    platform: str
+
+
+class DeletedLimit(Ok):
+    path: str
+    method: str
+
+
+class ResetLimit(Ok):
+    path: str
+
+
+class WideLimit(BaseModel):
+    enabled: bool
+    policy: GlobalRateLimitPolicy | None
+
+
+class InstanceDetail(Instance):
+    """``lag`` is how many revisions it is behind the store, None where it follows another history."""
+
+    lag: int | None
+
+
+class ServiceDetail(BaseModel):
+    """``service`` None is the control plane itself, and a project without a service of its own."""
+
+    service: str | None
+    instances: list[InstanceDetail]
+    last_contact: datetime | None
+    revision: int | None
+    lag: int | None
+
+
+class IssuedToken(TokenRecord):
+    """With the token itself, which is shown this once."""
+
+    token: str
+
+
+class Registered(BaseModel):
+    states: list[RouteState]
+
+
+class Snapshot(BaseModel):
+    """A consistent cut of the store (CONTRACT §7)."""
+
+    epoch: str
+    revision: int
+    routes: list[RouteState]
+    rate_limits: list[dict[str, Any]]

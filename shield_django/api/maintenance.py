@@ -1,0 +1,95 @@
+"""The maintenance of everything and of one service: the same views, at two scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+
+from shield_core.exceptions import ConflictError
+from shield_core.keys import EVERYTHING, ExemptEntry, Scope
+from shield_core.models import GlobalMaintenanceConfig, RouteStatus
+from shield_django.api import bodies
+from shield_django.api.base import ControlView, operation
+from shield_django.api.bodies import window_of
+from shield_django.api.keys import parse_service
+
+_ATTEMPTS = 20
+
+
+class ScopeView(ControlView):
+    """A view of a scope: everything, or the service that its address names."""
+
+    def scope(self, service: str | None) -> Scope:
+        if service is None:
+            return EVERYTHING
+        self.allow(parse_service(service))
+        return Scope.service(service)
+
+
+class Maintenance(ScopeView):
+    """The maintenance of everything or of a service."""
+
+    @operation(GlobalMaintenanceConfig)
+    def get(self, service: str | None = None) -> Any:
+        return self.sync.get_maintenance(self.scope(service))
+
+
+class Enable(ScopeView):
+    """Switch maintenance on, for good, for a time or in a window."""
+
+    @operation(GlobalMaintenanceConfig, takes=bodies.ScopeMaintenance)
+    def post(self, service: str | None = None) -> Any:
+        return self.sync.enable_maintenance(
+            self.scope(service),
+            self.reason,
+            self.said.get("exempt_paths"),
+            self.said.get("include_force_active", False),
+            self.said.get("read_only", False),
+            window_of(self.said, RouteStatus.MAINTENANCE),
+            **self.by,
+        )
+
+
+class Disable(ScopeView):
+    """Switch maintenance off; a window in the future stays."""
+
+    @operation(GlobalMaintenanceConfig, takes=bodies.Change)
+    def post(self, service: str | None = None) -> Any:
+        return self.sync.disable_maintenance(self.scope(service), self.reason, **self.by)
+
+
+class Exempt(ScopeView):
+    """Exempt one path from global maintenance, or no longer; never switches it on or off."""
+
+    @operation(GlobalMaintenanceConfig, takes=bodies.ExemptPath)
+    def post(self) -> Any:
+        path = self.said["path"].strip()
+        return self._change(lambda known: known if _named(path, known) else [*known, path])
+
+    @operation(GlobalMaintenanceConfig, takes=bodies.DeleteExempt, asks=bodies.ExemptQuery)
+    def delete(self) -> Any:
+        path = self.said.get("path") or self.asked.get("path")
+        if not path:
+            raise ValidationError({"path": "Say which path, in the body or in the query."})
+        return self._change(lambda known: [one for one in known if one not in _named(path, known)])
+
+    def _change(self, change: Callable[[Sequence[str]], Sequence[str]]) -> GlobalMaintenanceConfig:
+        """Change the list as it is, again when somebody else changed it meanwhile."""
+        by = self.by
+        for attempt in range(_ATTEMPTS):
+            seen = self.sync.get_maintenance(EVERYTHING)
+            expected = self.expected_revision
+            by["expected_revision"] = seen.revision if expected is None else expected
+            try:
+                return self.sync.set_exempt_paths(EVERYTHING, change(seen.exempt_paths), self.reason, **by)
+            except ConflictError:
+                if expected is not None or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+
+def _named(path: str, known: Sequence[str]) -> list[str]:
+    """Return those entries that mean the same as ``path``, with or without its slash."""
+    return [one for one in known if ExemptEntry.parse(one) == ExemptEntry.parse(path)]

@@ -1,0 +1,131 @@
+"""Routes: their states and every change of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from shield_core.models import RouteState, RouteStatus
+from shield_django.api import bodies
+from shield_django.api.base import ControlView, operation
+from shield_django.api.bodies import window_of
+
+
+class Routes(ControlView):
+    """All routes; a service sees its own."""
+
+    endpoint = "routes"
+
+    @operation(list[RouteState], asks=bodies.RouteQuery)
+    def get(self) -> Any:
+        service = self.service
+        if self.principal.is_sdk and service is None:
+            return []  # a token that has not registered yet: nothing is its own
+        states = self.sync.list_states(service)
+        self.unless_known((one.path, one.revision, one.updated_at, one.effective()) for one in states)
+        return states
+
+
+class Route(ControlView):
+    """One route."""
+
+    endpoint = "route"
+
+    @operation(RouteState, asks=bodies.RouteQuery)
+    def get(self, key: str) -> Any:
+        return self.sync.get_state(self.target_in_url(key))
+
+
+class RouteAction(ControlView):
+    """A change of one route. ``verb`` is the last part of its address."""
+
+    verb = ""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        # A route may end like an action; only a reading request can mean it.
+        if request.method in ("GET", "HEAD") and "/" in kwargs["key"]:
+            return Route.as_view()(request, key=f"{kwargs['key']}/{self.verb}")
+        return super().dispatch(request, *args, **kwargs)
+
+
+class Enable(RouteAction):
+    """Lift maintenance and disabled."""
+
+    endpoint, verb = "route-enable", "enable"
+
+    @operation(RouteState, takes=bodies.Change, asks=bodies.RouteQuery)
+    def post(self, key: str) -> Any:
+        return self.sync.enable(self.target_in_url(key), self.reason, **self.by)
+
+
+class Disable(RouteAction):
+    """Answer 503, for good or for a time."""
+
+    endpoint, verb = "route-disable", "disable"
+
+    @operation(RouteState, takes=bodies.Disable, asks=bodies.RouteQuery)
+    def post(self, key: str) -> Any:
+        target = self.target_in_url(key)
+        if self.said["start"] is None:
+            return self.sync.disable(target, self.reason, self.said["end"], **self.by)
+        window = window_of(self.said, RouteStatus.DISABLED)
+        assert window is not None
+        return self.sync.schedule_maintenance(target, window, self.reason, **self.by)
+
+
+class Maintenance(RouteAction):
+    """Answer 503 with a reason, for good, for a time or in a window."""
+
+    endpoint, verb = "route-maintenance", "maintenance"
+
+    @operation(RouteState, takes=bodies.Maintenance, asks=bodies.RouteQuery)
+    def post(self, key: str) -> Any:
+        window = window_of(self.said, RouteStatus.MAINTENANCE) if self.said["start"] else None
+        return self.sync.set_maintenance(
+            self.target_in_url(key),
+            self.reason,
+            window,
+            self.said.get("read_only", False),
+            until=None if window else self.said["end"],
+            **self.by,
+        )
+
+
+class Environments(RouteAction):
+    """Gate the route to environments; an empty list lifts the gate."""
+
+    endpoint, verb = "route-env", "env"
+
+    @operation(RouteState, takes=bodies.Environments, asks=bodies.RouteQuery)
+    def post(self, key: str) -> Any:
+        return self.sync.set_env_only(self.target_in_url(key), self.said["envs"], self.reason, **self.by)
+
+
+class Schedule(RouteAction):
+    """Set the route's window, or take it away."""
+
+    endpoint, verb = "route-schedule", "schedule"
+
+    @operation(RouteState, takes=bodies.Schedule, asks=bodies.RouteQuery)
+    def post(self, key: str) -> Any:
+        window = window_of(self.said, RouteStatus.MAINTENANCE)
+        assert window is not None
+        return self.sync.schedule_maintenance(self.target_in_url(key), window, self.reason, **self.by)
+
+    @operation(RouteState, takes=bodies.Change, asks=bodies.ChangeQuery)
+    def delete(self, key: str) -> Any:
+        return self.sync.cancel_schedule(self.target_in_url(key), self.reason, **self.by)
+
+
+class Override(RouteAction):
+    """Go back to what the code says."""
+
+    endpoint, verb = "route-override", "override"
+
+    @operation(RouteState, takes=bodies.Change, asks=bodies.ChangeQuery)
+    def delete(self, key: str) -> Any:
+        return self.sync.clear_override(self.target_in_url(key), self.reason, **self.by)
+
+
+ACTIONS: tuple[type[RouteAction], ...] = (Enable, Disable, Maintenance, Environments, Schedule, Override)
