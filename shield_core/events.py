@@ -4,7 +4,8 @@ There are two dialects. Proto 1 is what `api-shield`'s SDK understands: effectiv
 maintenance as a state whose reason is JSON. Proto 2 tells everything, and marks commit points.
 
 The id of a frame is the position to go on from after it. So within a batch only the last frame has
-the batch's own revision: whoever is cut off in the middle gets the whole of it again.
+the batch's own revision: whoever is cut off in the middle gets the whole of it again. The frames of a
+whole state that is told in pieces have revision 0, from which nobody can go on.
 """
 
 from __future__ import annotations
@@ -47,13 +48,15 @@ class Audience(NamedTuple):
         return self.service is None or event.service is None or event.service == self.service
 
 
-def change_events(writes: Iterable[Write], audience: Audience, now: datetime) -> Iterator[Event]:
-    """Yield the events that tell ``writes``, in their order."""
+def change_events(
+    writes: Iterable[Write], snapshot: Snapshot, audience: Audience, now: datetime
+) -> Iterator[Event]:
+    """Yield the events that tell ``writes``, in their order; ``snapshot`` is the state after them."""
     for key, value in writes:
         facet, scope = parse_store_key(key)
-        if scope.kind == "store":
+        if scope.kind in ("store", "token"):
             continue
-        event = _event(key, facet, scope, value, audience, now)
+        event = _event(key, facet, scope, value, snapshot, audience, now)
         if event is not None and audience.hears(event):
             yield event
 
@@ -73,7 +76,7 @@ def opening_events(snapshot: Snapshot, audience: Audience, now: datetime) -> Ite
         for key, value in snapshot.objects.items()
         if key not in {config.key for config in configs}
     ]
-    yield from change_events((*configs, *others), audience, now)
+    yield from change_events((*configs, *others), snapshot, audience, now)
 
 
 def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
@@ -96,14 +99,14 @@ def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
         "global": dumped(snapshot.maintenance(EVERYTHING)),
         "service": dumped(snapshot.maintenance(own)) if own else None,
         "rate_limits": [
-            dumped(_as_heard(policy, service))
+            dumped(as_heard(policy, service))
             for scope, policy in snapshot.policies.items()
             if isinstance(policy, RateLimitPolicy) and seen(scope)
         ],
         "global_rate_limit": _dumped_or_none(snapshot.policy(EVERYTHING)),
         "service_rate_limit": _dumped_or_none(snapshot.policy(own)) if own else None,
         "rate_limit_resets": resets,
-        **({} if service else {"services": _services(snapshot)}),
+        **({"services": _services(snapshot)} if service is None else {}),
     }
 
 
@@ -114,6 +117,26 @@ def effective(state: RouteState, now: datetime) -> RouteState:
     running = window is not None and window.runs_at(now)
     reason = window.reason if running and window is not None and status is not state.status else state.reason
     return state.model_copy(update={"status": status, "window": None, "reason": reason or state.reason})
+
+
+def encoded(events: Iterable[Event], audience: Audience, before: Cursor, after: Cursor) -> bytes:
+    """Return the frames that lead from one position to another; none where there is nothing to tell."""
+    contents = [event.content for event in events]
+    if audience.proto == FULL:
+        contents.append(commit_point(after))
+    last = len(contents) - 1
+    return b"".join(
+        frame(content, after if index == last else before) for index, content in enumerate(contents)
+    )
+
+
+def heartbeat(proto: int, position: Cursor) -> bytes:
+    """Return the sign of life of a follower who has been told everything up to ``position``."""
+    return frame(commit_point(position), position) if proto == FULL else KEEPALIVE
+
+
+def commit_point(position: Cursor) -> dict[str, Any]:
+    return {"type": "sync", "epoch": position.epoch, "revision": position.revision}
 
 
 def frame(content: Mapping[str, Any], position: Cursor) -> bytes:
@@ -154,7 +177,13 @@ def _services(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _event(
-    key: str, facet: Facet, scope: Scope, value: StoredObject | None, audience: Audience, now: datetime
+    key: str,
+    facet: Facet,
+    scope: Scope,
+    value: StoredObject | None,
+    snapshot: Snapshot,
+    audience: Audience,
+    now: datetime,
 ) -> Event | None:
     service = service_of(scope)
     # What belongs to no service is for everybody when it is about everything, else for operators.
@@ -163,7 +192,7 @@ def _event(
     if facet is Facet.LIMIT and scope.kind == "route":
         return Event(service, _policy_content(scope, value, audience))
     if facet is Facet.STATE and scope.kind == "route":
-        return _state_event(key, value, service, audience, now)
+        return _state_event(key, value, service, snapshot, audience, now)
     if audience.proto == FULL:
         payload = dumped(value) if value is not None else None
         return Event(service, {"type": "config", "key": key, "payload": payload})
@@ -173,14 +202,28 @@ def _event(
 
 
 def _state_event(
-    key: str, value: StoredObject | None, service: str | None, audience: Audience, now: datetime
+    key: str,
+    value: StoredObject | None,
+    service: str | None,
+    snapshot: Snapshot,
+    audience: Audience,
+    now: datetime,
 ) -> Event | None:
     if isinstance(value, RouteState):
         told = value if audience.proto == FULL else effective(value, now)
         return Event(service, {"type": "state", "payload": dumped(told)})
     if audience.proto == FULL:
         return Event(service, {"type": "state_delete", "key": key})
-    return None  # plain clients know no deletion
+    return Event(service, {"type": "state", "payload": dumped(effective(_beneath(key, snapshot), now))})
+
+
+def _beneath(key: str, snapshot: Snapshot) -> RouteState:
+    """Return what holds where a route's own state was deleted, for plain clients, who know no deletion.
+
+    It is the state of the bare path, where there is one.
+    """
+    bare = snapshot.route(str(RouteKey.parse(key)._replace(method=None)))
+    return bare.model_copy(update={"path": key}) if bare is not None else RouteState(path=key)
 
 
 def _policy_content(scope: Scope, value: StoredObject | None, audience: Audience) -> dict[str, Any]:
@@ -190,11 +233,11 @@ def _policy_content(scope: Scope, value: StoredObject | None, audience: Audience
         key = key._replace(service=None)
     if not isinstance(value, RateLimitPolicy):
         return {"type": "rl_policy", "action": "delete", "key": str(key)}
-    policy = _as_heard(value, audience.service)
+    policy = as_heard(value, audience.service)
     return {"type": "rl_policy", "action": "set", "key": str(key), "policy": dumped(policy)}
 
 
-def _as_heard(policy: RateLimitPolicy, service: str | None) -> RateLimitPolicy:
+def as_heard(policy: RateLimitPolicy, service: str | None) -> RateLimitPolicy:
     """Return a policy as a service knows it: its own paths have no service before them."""
     if service is None:
         return policy

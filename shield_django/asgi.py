@@ -1,4 +1,4 @@
-"""The ASGI wrapper: lifespan and the WebSocket guard, in front of any ASGI application."""
+"""The ASGI wrapper: lifespan, the event stream and the WebSocket guard, in front of any ASGI application."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application as get_django_application
 
 from shield_core.asgi import Application, Message, Receive, Scope, Send
@@ -14,6 +16,9 @@ from shield_django import project
 from shield_django.websockets import WebSocketGuard
 
 logger = logging.getLogger("shield")
+
+#: How the path of the event stream ends, wherever it is mounted.
+_STREAM = "/api/sdk/events"
 
 
 def get_asgi_application(websocket: Application | None = None) -> ShieldASGIMiddleware:
@@ -24,12 +29,14 @@ def get_asgi_application(websocket: Application | None = None) -> ShieldASGIMidd
 class ShieldASGIMiddleware:
     """Wraps any ASGI application, a project's own ProtocolTypeRouter too.
 
-    HTTP requests pass through: Django's middleware decides on them. A server with lifespan
-    loads the rules before the first request.
+    HTTP requests pass through: Django's middleware decides on them. Only the event stream is answered
+    here, because within Django each would pin a thread and a connection. A server with lifespan loads
+    the rules before the first request.
     """
 
     def __init__(self, app: Application) -> None:
         self.app = app
+        self._streaming: tuple[Any, Application] | None = None
         self._websockets = WebSocketGuard(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,8 +44,20 @@ class ShieldASGIMiddleware:
             await _Lifespan(self.app, scope, receive, send).run()
         elif scope["type"] == "websocket":
             await self._websockets(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].endswith(_STREAM):
+            await self._with_stream(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    @property
+    def _with_stream(self) -> Application:
+        """The application behind the stream, which is where the URLconf in force has it."""
+        if self._streaming is None or self._streaming[0] != settings.ROOT_URLCONF:
+            # Only now: it needs Django set up, and few processes are asked for it.
+            from shield_django.stream.routing import with_stream
+
+            self._streaming = settings.ROOT_URLCONF, with_stream(self.app)
+        return self._streaming[1]
 
 
 class _Dispatch:

@@ -1,140 +1,187 @@
-"""One event stream over plain ASGI; through Django's handler each would pin a thread and a connection.
+"""The endpoint of the event stream: who may listen to what, and from where on (CONTRACT §8).
 
-The stream watches ``receive()`` for the client's going, because a send to a client that has left need
-not fail. It ends by itself when the server stops, when the client reads too slowly, and when its token
-is revoked.
+A plain ASGI application, for any path; its control plane is that of the scope, or the project's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from io import BytesIO
+from typing import NamedTuple
 
-from shield_core.asgi import Receive, Send
-from shield_core.events import FULL, KEEPALIVE, VERSIONS, Audience, frame
+from asgiref.sync import sync_to_async
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
+from django.core.handlers.asgi import ASGIRequest
+from django.db import close_old_connections
+
+from shield_core.asgi import Receive, Scope, Send
+from shield_core.events import FULL, PLAIN, Audience
+from shield_core.exceptions import BackendError, InvalidKeyError
+from shield_core.keys import check_service
 from shield_core.snapshot import Cursor
-from shield_django.stream import endings
-from shield_django.stream.hub import Hub
+from shield_django.api.authentication import token_in
+from shield_django.auth.access import may_reach, rule_of
+from shield_django.auth.principals import Principal
+from shield_django.auth.tokens import InvalidToken, Token
+from shield_django.control import ControlPlane, control_of
+from shield_django.stream.connection import connection_of
+from shield_django.stream.stream import EventStream
 
-#: Bytes that wait to be sent, above which a client is taken to be too slow.
-UNSENT_LIMIT = 256 * 1024
-KEEPALIVE_INTERVAL = 15.0
-#: Milliseconds after which a client that has been sent away should come again.
-_RETRY = 1000
-
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
+ENDPOINT = "sdk-events"
+#: Of an sdk token that is not bound to a service yet: it hears what is for everybody.
+_NO_SERVICE = ""
+#: Seconds that a follower who knows more than this node waits for it to catch up.
+_PATIENCE = 2.0
 
 
-class EventStream:
-    """One client's stream; ``allowed`` says whether it may still listen."""
+class Refused(Exception):
+    """A request that gets no stream."""
 
-    __slots__ = ("_allowed", "_audience", "_ended", "_hub", "_pending", "_task", "_unsent", "_woken")
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
-    def __init__(self, hub: Hub, audience: Audience, allowed: Callable[[], bool]) -> None:
-        self._hub = hub
-        self._audience = audience
-        self._allowed = allowed
-        self._pending: list[bytes] = []
-        self._unsent = 0
-        self._ended = ""
-        self._woken: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[Any] | None = None
 
-    async def run(self, receive: Receive, send: Send, since: Cursor | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        leaving = loop.create_task(self._watch(receive))
-        subscription, first = self._hub.subscribe(self._audience, since, self.tell, self._begin_anew)
-        endings.watch(self)
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            if self._audience.proto == FULL:
-                first = frame({"type": "hello", **VERSIONS}, since or Cursor("", 0)) + first
-            await self._send(send, first or KEEPALIVE)
-            while not self._ended:
-                if not self._pending:
-                    await self._wait(loop)
-                if self._pending and not self._ended:
-                    text = b"".join(self._pending)
-                    self._pending.clear()
-                    await self._send(send, text)
-            await self._say_goodbye(send)
-        except asyncio.CancelledError:
-            if not self._ended:
-                raise
-        finally:
-            endings.forget(self)
-            self._hub.unsubscribe(subscription)
-            leaving.cancel()
-            with suppress(asyncio.CancelledError):
-                await leaving
+class Wish(NamedTuple):
+    """What a client asks for. ``token`` is "" for nobody in particular."""
 
-    def tell(self, text: bytes) -> None:
-        """Send ``text`` soon; cut off a client that has too much unsent."""
-        if not self._allowed():
-            self.end("revoked")
+    token: str
+    proto: int
+    service: str | None
+    since: Cursor | None
+
+
+async def stream_application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer ``GET /api/sdk/events``, wherever it is mounted."""
+    try:
+        stream, since = await _opened(scope, send)
+    except Refused as refused:
+        await _refuse(send, refused)
+    else:
+        await stream.run(receive, since)
+
+
+async def _opened(scope: Scope, send: Send) -> tuple[EventStream, Cursor | None]:
+    """Return a stream for a request. Raises Refused. Nothing of the request stays with the stream."""
+    request = ASGIRequest(scope, BytesIO())
+    control = control_of(request)
+    await _ready(control)
+    wish = _wish(request, control)
+    audience, allowed = await _admit(control, wish)
+    if wish.since is not None:
+        await _caught_up(control, wish.since)
+    return EventStream(control.hub, connection_of(send), audience, allowed), wish.since
+
+
+async def _ready(control: ControlPlane) -> None:
+    """See that this node has seen its store; what it knows before that is not the state."""
+    try:
+        await control.engine.replica.ready_async()
+    except BackendError as error:
+        raise Refused(503, str(error), retry_after="5") from error
+    if control.engine.replica.snapshot is None:
+        raise Refused(503, "The store has not answered yet; try again.", retry_after="5")
+
+
+def _wish(request: ASGIRequest, control: ControlPlane) -> Wish:
+    if request.method != "GET":
+        raise Refused(405, f"The event stream is read with GET, not {request.method}.", allow="GET")
+    try:
+        request.get_host()
+        query = request.GET
+    except DisallowedHost as error:
+        raise Refused(400, "This host name is not served here.") from error
+    except RequestDataTooBig as error:
+        raise Refused(400, "The query has too many parameters.") from error
+    proto = query.get("proto", str(PLAIN))
+    if proto not in (str(PLAIN), str(FULL)):
+        raise Refused(400, f"proto is {PLAIN} or {FULL}, not {proto!r}.")
+    asked = query.get("since", "")
+    since = position_from(asked or request.headers.get("Last-Event-ID", ""))
+    if asked and since is None:
+        raise Refused(400, f"since is <epoch>:<revision>, not {asked!r}.")
+    service = query.get("service") or request.headers.get("X-Shield-App-Id")
+    try:
+        service = check_service(service) if service else None
+    except InvalidKeyError as error:
+        raise Refused(400, str(error)) from error
+    token = token_in(request) or request.COOKIES.get(control.session_cookie, "")
+    return Wish(token, int(proto), service, since)
+
+
+async def _admit(control: ControlPlane, wish: Wish) -> tuple[Audience, Callable[[], bool]]:
+    """Return what may be heard, and what tells whether it still may. Raises Refused."""
+    # In a thread, because the authority may ask a database; neither stays with the stream.
+    principal = await sync_to_async(_principal_of)(control, wish.token) if wish.token else None
+    if principal is None:
+        if not control.authority.is_open:
+            raise _unauthorized("Log in, and send the token as 'Authorization: Bearer …' or X-Shield-Token.")
+        return Audience(wish.proto, wish.service), _always
+    own, token = principal.service, principal.token
+    if own is not None and wish.service not in (None, own):
+        raise Refused(403, f"This token reaches only the service {own!r}.")
+    audience = Audience(wish.proto, (own or _NO_SERVICE) if principal.is_sdk else wish.service)
+    return audience, _always if token is None else lambda: _is_still(control, token)
+
+
+def _principal_of(control: ControlPlane, text: str) -> Principal | None:
+    """Return who holds a token, None for one that is not needed. Raises Refused."""
+    try:
+        principal = control.principal_of(text)
+        rule = rule_of(ENDPOINT, "GET")
+        if rule is None or not may_reach(principal, rule):
+            raise Refused(403, "You may not read the state of the routes.")
+        return principal
+    except InvalidToken as error:
+        if control.authority.is_open:
+            return None
+        raise _unauthorized(str(error)) from error
+    finally:
+        close_old_connections()
+
+
+def _is_still(control: ControlPlane, token: Token) -> bool:
+    """Whether a token may go on listening: a token that gets its service now must listen anew."""
+    record = control.snapshot.token(token.id)
+    is_same = token.service is not None or record is None or record.service is None
+    return is_same and control.tokens.is_alive(token, control.snapshot)
+
+
+def _unauthorized(message: str) -> Refused:
+    return Refused(401, message, www_authenticate='Bearer realm="shield"')
+
+
+def _always() -> bool:
+    return True
+
+
+async def _caught_up(control: ControlPlane, since: Cursor) -> None:
+    """Wait a moment for a node that is behind the one which the follower comes from."""
+    for _ in range(int(_PATIENCE / 0.05)):
+        snapshot = control.snapshot
+        if snapshot.epoch != since.epoch or snapshot.revision >= since.revision:
             return
-        if not text:
-            return
-        self._unsent += len(text)
-        if self._unsent > UNSENT_LIMIT:
-            self.end("slow")
-            if self._task is not None:
-                self._task.cancel()  # it waits in send()
-            return
-        self._pending.append(text)
-        self._wake()
-
-    def end(self, why: str) -> None:
-        """End the stream; a client is told why, and comes again."""
-        self._ended = self._ended or why
-        self._wake()
-
-    def _begin_anew(self) -> None:
-        self.end("reset")
-
-    def _wake(self) -> None:
-        if self._woken is not None and not self._woken.done():
-            self._woken.set_result(None)
-
-    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for something to send, at most until the next sign of life is due."""
-        self._woken = loop.create_future()
-        timer = loop.call_later(KEEPALIVE_INTERVAL, self._keep_alive)
-        try:
-            await self._woken
-        finally:
-            timer.cancel()
-            self._woken = None
-
-    def _keep_alive(self) -> None:
-        self.tell(KEEPALIVE)
-
-    async def _send(self, send: Send, text: bytes) -> None:
-        await send({"type": "http.response.body", "body": text, "more_body": True})
-        self._unsent = sum(map(len, self._pending))
-
-    async def _say_goodbye(self, send: Send) -> None:
-        text = b""
-        if self._ended != "gone" and self._audience.proto == FULL:
-            content = {"type": "goodbye", "reason": self._ended, "retry": _RETRY}
-            text = frame(content, Cursor("", 0)).partition(b"\n")[2]
-        with suppress(OSError):
-            await send({"type": "http.response.body", "body": text, "more_body": False})
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self.end("gone")
+        await asyncio.sleep(0.05)
 
 
-def position_from(text: str | None) -> Cursor | None:
+def position_from(text: str) -> Cursor | None:
     """Read ``<epoch>:<revision>``; what is none is no position."""
-    epoch, _, revision = (text or "").rpartition(":")
-    return Cursor(epoch, int(revision)) if epoch and revision.isascii() and revision.isdigit() else None
+    epoch, _, revision = text.rpartition(":")
+    readable = epoch and revision.isascii() and revision.isdigit() and len(revision) < 20
+    return Cursor(epoch, int(revision)) if readable else None
+
+
+async def _refuse(send: Send, refused: Refused) -> None:
+    body = json.dumps({"error": str(refused)}).encode()
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+        **refused.headers,
+    }
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
