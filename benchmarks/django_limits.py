@@ -140,6 +140,8 @@ def measured(urls: list[str]) -> dict[str, list[float]]:
         for _ in range(REPETITIONS):
             for url, measure in measurements.items():
                 cache.clear()
+                # Django looks at one pattern after the other: the measured one comes first.
+                settings.ROOT_URLCONF.urlpatterns.sort(key=lambda one: f"/{one.pattern}" != url)
                 with limited(url):
                     found[url].append(measure())
                 gc.collect()
