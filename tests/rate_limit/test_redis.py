@@ -112,6 +112,15 @@ def test_a_raised_limit_admits_only_what_it_adds(
 
 
 @every_algorithm
+def test_a_shorter_period_ends_the_ban_of_the_longer_one(clock: SimulatedClock, algorithm: Algorithm) -> None:
+    assert admitted(clock.storage, counter("4/hour", algorithm=algorithm), 5) == 4
+    one = counter("4/minute", algorithm=algorithm)
+    assert 0 < clock.storage.take((one,), ("k",))[0][3] <= 60
+    clock.set(clock.now + 61_000_000)
+    assert admitted(clock.storage, one, 5) == 4
+
+
+@every_algorithm
 def test_a_clock_put_back_bans_nobody(clock: SimulatedClock, algorithm: Algorithm) -> None:
     one, start = counter("4/minute", algorithm=algorithm), clock.now
     assert admitted(clock.storage, one, 5) == 4
