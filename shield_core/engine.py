@@ -190,6 +190,7 @@ class ShieldEngine(
         ``context`` tells who is asking: ip, headers, user, request. A request is charged to its limits;
         the answer is what they say of it, None where it has none.
         """
+        self._discover()
         key = RouteKey.parse(path)
         plain = _is_plain(self._port)
         rules = self.ruleset if plain else await self.replica.ready_async()

@@ -73,10 +73,14 @@ class Committing:
                 return known.apply(changes, advance=True) if changes.writes else known
         return await self._port.load()
 
-    async def _register_declared(self, target: str | None = None) -> bool:
-        """Store what is declared and not stored yet; also an unlisted route that ``target`` names."""
+    def _discover(self) -> None:
+        """Let adapters declare the routes of their applications, where no request has made them."""
         for discover in self._discoveries:
             discover()
+
+    async def _register_declared(self, target: str | None = None) -> bool:
+        """Store what is declared and not stored yet; also an unlisted route that ``target`` names."""
+        self._discover()
         waiting = self.replica.unregistered
         if target is not None:
             path = RouteKey.parse(target).path

@@ -18,6 +18,8 @@ from shield_core.models import RateLimitHit
 WAITING = 1000
 #: How many hits a store keeps.
 KEPT = 10_000
+#: Characters of a path: that of an unknown URL may be as long as the client likes.
+_LONGEST_PATH = 500
 
 
 class HitQuery(NamedTuple):
@@ -85,7 +87,7 @@ class Hits:
         return [
             RateLimitHit(
                 timestamp=datetime.fromtimestamp(note.moment, UTC),
-                path=f"{prefix}{note.path}",
+                path=f"{prefix}{note.path[:_LONGEST_PATH]}",
                 method=note.method,
                 key=note.key,
                 limit=note.limit,

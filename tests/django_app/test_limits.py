@@ -15,8 +15,9 @@ from django.test import Client
 from django.urls import path
 from django.views.decorators.cache import cache_page
 
+from shield_core.exceptions import RouteDisabledException
 from shield_django import engine
-from shield_django.decorators import force_active, maintenance, rate_limit
+from shield_django.decorators import disabled, force_active, maintenance, rate_limit
 from shield_django.testing import rate_limits
 from tests.django_app.callers import Caller, error_of
 from tests.django_app.conftest import ASYNC_ONLY, HTML
@@ -429,3 +430,11 @@ def test_the_engine_is_that_of_the_requests(client: Caller, urls: Any) -> None:
     urls(path("cart/", limited("1/minute")))
     client.get("/cart/")
     assert not engine.sync.check("/cart/", "GET", {"ip": "192.0.2.1"}).remaining
+
+
+def test_check_knows_the_code_before_the_first_request(urls: Any) -> None:
+    urls(path("cart/", limited("1/minute")), path("gone/", disabled("sold")(lambda request: HttpResponse())))
+
+    assert engine.sync.check("/cart/", "GET", {"ip": "192.0.2.1"}).limit == 1
+    with pytest.raises(RouteDisabledException):
+        engine.sync.check("/gone/", "GET")

@@ -43,6 +43,12 @@ def test_of_a_flood_the_latest_wait():
     assert (len(found), found[-1].key) == (WAITING, str(WAITING * 3 - 1))
 
 
+def test_a_path_that_the_client_made_long_is_cut():
+    hits = Hits()
+    note(hits, path="/" + "x" * 10_000)
+    assert len(hits.drain()[0].path) == 500
+
+
 def test_the_service_stands_before_the_path():
     hits = Hits()
     note(hits)
