@@ -1,11 +1,13 @@
 """Shield for FastAPI and Starlette, over the same engine as Django."""
 
+from shield_fastapi.admin import ShieldAdmin
 from shield_fastapi.decorators import deprecated, disabled, env_only, force_active, maintenance, rate_limit
 from shield_fastapi.guard import ShieldGuard
 from shield_fastapi.middleware import ShieldMiddleware
 from shield_fastapi.router import ShieldRouter
 
 __all__ = [
+    "ShieldAdmin",
     "ShieldGuard",
     "ShieldMiddleware",
     "ShieldRouter",

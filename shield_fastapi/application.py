@@ -100,13 +100,15 @@ class Application:
         return table
 
     def _always_open(self, table: RouteTable) -> frozenset[RouteKey]:
-        """Return the keys of the documentation and of what is exempt."""
+        """Return the keys of the documentation, of the way to the controls and of what is exempt."""
         found = set()
         for route in table.all_routes():
             path = without_slash(route.template)
             for verb in route.verbs:
                 entries = {ExemptEntry(None, path), ExemptEntry(verb, path)}
-                if entries & self._exempt or getattr(route.endpoint, "__module__", "") == _DOCUMENTS:
+                is_door = getattr(route.endpoint, "always_open", False)
+                is_document = getattr(route.endpoint, "__module__", "") == _DOCUMENTS
+                if entries & self._exempt or is_door or is_document:
                     found.add(RouteKey(None, verb, route.template))
         return frozenset(found)
 

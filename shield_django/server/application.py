@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shield.server")
 
+STREAM = "/api/sdk/events"
 TOKEN_EXPIRY = 86400
 SDK_TOKEN_EXPIRY = 31_536_000
 _numbers = itertools.count(1)
@@ -71,16 +72,23 @@ class ShieldServer:
         keys = [secret_key] if isinstance(secret_key, str) else list(secret_key or ())
         if not all(keys):
             raise ImproperlyConfigured("secret_key is empty; leave it out for a random one.")
-        configuration.configure(keys[0] if keys else get_random_secret_key(), database)
+        self._migrates = _is_models(backend)
+        # The models need settings first; the settings want to know a Redis.
+        made = None if engine is not None or self._migrates else _made(backend)
+        redis_url = getattr(made, "url", "")
+        configuration.configure(keys[0] if keys else get_random_secret_key(), database, redis_url)
+        if self._migrates:
+            configuration.require_database()
+            self._migrates = configuration.settings_are_own()
 
         # Only now, because these read settings or have models.
         from shield_django.auth.authorities import authority_from
         from shield_django.control import ControlPlane
         from shield_django.server.handler import Handler
+        from shield_django.stream.app import stream_application
 
-        self._migrates = configuration.settings_are_own() and _is_models(backend)
         self._owns_engine = engine is None
-        self.engine = engine or ShieldEngine(_made(backend), env)
+        self.engine = engine or ShieldEngine(made or _made(backend), env)
         self.control = ControlPlane(
             self.engine,
             authority_from(auth),
@@ -94,6 +102,7 @@ class ShieldServer:
             cookie_prefix=name or _next_name(),
         )
         self._pages: Application = Handler()
+        self._stream: Application = stream_application
         self._started: asyncio.Future[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         if self.control.authority.is_open:
@@ -124,18 +133,22 @@ class ShieldServer:
             # Whatever the Host: whoever looks after the process asks for an address, not for a name.
             await self._tell_health(scope, send, path)
             return
-        send = protected(send)
+        answer = protected(send)
         try:
             scope = {**self._addresses.seen_by_client(scope), SCOPE_KEY: self.control}
         except BadHost:
-            await _send_text(send, 400, "This server has another name: see public_url and allowed_hosts.")
+            await _send_text(answer, 400, "This server has another name: see public_url and allowed_hosts.")
             return
         await self._ensure_started()
-        body = BoundedBody(scope, receive, send)
+        if path == STREAM:
+            # With the server's own send: the stream looks at how much of it is unsent.
+            await self._stream(scope, receive, send)
+            return
+        body = BoundedBody(scope, receive, answer)
         if not body.is_too_large:
             await self._pages(scope, body.receive, body.send)
         if body.is_too_large and not body.is_answered:
-            await _send_text(send, 413, "The request is too large.")
+            await _send_text(answer, 413, "The request is too large.")
 
     async def _tell_health(self, scope: Scope, send: Send, path: str) -> None:
         if scope["method"] not in ("GET", "HEAD"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shield_core.asgi import Message, Receive, Scope, Send
 
 #: Bytes; the registration of 10,000 routes has four million.
-LIMIT = 10 * 1024 * 1024
+LIMIT = 16 * 1024 * 1024
 
 
 class BoundedBody:

@@ -41,20 +41,24 @@ _ENGINES = {
     "postgresql": "django.db.backends.postgresql",
     "mysql": "django.db.backends.mysql",
 }
+#: Seconds for which a login waits for the counters of failed ones.
+_PATIENCE = 2
 _made_here = False
 
 
-def configure(secret: str, database: str | Mapping[str, Any] | None = None) -> None:
+def configure(secret: str, database: str | Mapping[str, Any] | None = None, redis_url: str = "") -> None:
     """Make Django usable in this process.
+
+    ``redis_url`` is where failed logins are counted for all nodes, else each process counts its own.
 
     Raises ImproperlyConfigured where a project's settings lack something, or a database comes too late.
     """
     global _made_here
     # Somebody who names settings in the environment means them, also before they were first read.
     if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        settings.configure(**own_settings(secret, database))
+        settings.configure(**own_settings(secret, database, redis_url))
         _made_here = True
-    elif database is not None and database_of(database) != settings.DATABASES.get("default"):
+    elif database is not None and not database_of(database).items() <= settings.DATABASES["default"].items():
         raise ImproperlyConfigured(
             "database= comes too late: this process has Django settings already. Name the database in "
             "their DATABASES, or give it to the first ShieldServer of the process."
@@ -69,12 +73,22 @@ def configure(secret: str, database: str | Mapping[str, Any] | None = None) -> N
         )
 
 
+def require_database() -> None:
+    """Raise ImproperlyConfigured where this process has no database for the models."""
+    if settings.DATABASES.get("default", {}).get("ENGINE", ".dummy").endswith(".dummy"):
+        raise ImproperlyConfigured(
+            'The models backend needs a database: database="postgresql://…", or SHIELD_DATABASE_URL.'
+        )
+
+
 def settings_are_own() -> bool:
     """Whether a server made this process's settings."""
     return _made_here
 
 
-def own_settings(secret: str, database: str | Mapping[str, Any] | None) -> dict[str, Any]:
+def own_settings(
+    secret: str, database: str | Mapping[str, Any] | None = None, redis_url: str = ""
+) -> dict[str, Any]:
     """Return the settings of a process that has none."""
     return {
         # Signs nothing but the notes between two pages; tokens have keys of each server's own.
@@ -86,6 +100,7 @@ def own_settings(secret: str, database: str | Mapping[str, Any] | None) -> dict[
         "MIDDLEWARE": [],
         "ROOT_URLCONF": "shield_django.server.urls",
         "DATABASES": {"default": database_of(database)} if database is not None else {},
+        "CACHES": {"default": _cache(redis_url)},
         "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
         "TEMPLATES": [
             {
@@ -107,6 +122,17 @@ def own_settings(secret: str, database: str | Mapping[str, Any] | None) -> dict[
             *("security.W001", "security.W002", "security.W003"),
             *("shield.W002", "shield.I001"),
         ],
+    }
+
+
+def _cache(redis_url: str) -> dict[str, Any]:
+    if not redis_url:
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "shield"}
+    return {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": redis_url,
+        "KEY_PREFIX": "shield-logins",
+        "OPTIONS": {"socket_timeout": _PATIENCE, "socket_connect_timeout": _PATIENCE},
     }
 
 

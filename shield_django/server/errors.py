@@ -18,9 +18,13 @@ _SAID = {
 }
 
 
+def is_api(request: HttpRequest) -> bool:
+    return f"{request.path_info}/".startswith("/api/")
+
+
 def answer(request: HttpRequest, status: int, text: str = "") -> HttpResponse:
     said = text or str(_SAID[status])
-    if request.path_info.startswith("/api/"):
+    if is_api(request):
         return JsonResponse({"error": said}, status=status)
     page = render_to_string("admin/shield/server/error.html", {"said": said, "status": status}, request)
     return HttpResponse(page, status=status)

@@ -22,7 +22,7 @@ from shield_django.auth.principals import ANYBODY, Nobody, Principal
 from shield_django.auth.tokens import InvalidToken
 from shield_django.control import ControlPlane, control_of
 from shield_django.server.cookies import settle
-from shield_django.server.errors import forbidden
+from shield_django.server.errors import forbidden, is_api
 
 URLCONF = "shield_django.server.urls"
 DASHBOARD = "dashboard"
@@ -100,7 +100,7 @@ def _is_foreign(request: HttpRequest) -> bool:
 
 def _needs_form(control: ControlPlane, request: HttpRequest) -> bool:
     """Whether a browser might send this by itself, with its cookie."""
-    if not request.path_info.startswith("/api/"):
+    if not is_api(request):
         return True
     by_header = any(name in request.headers for name in _TOKEN_HEADERS)
     return request.user.is_authenticated and not control.authority.is_open and not by_header
