@@ -18,6 +18,7 @@ from shield_core.models import RateLimitResult
 from shield_core.models import TokenRecord
 from shield_core.plan import Authorship
 from shield_core.ports import drive
+from shield_core.snapshot import Snapshot
 from typing import Any
 from typing import Any, Unpack
 from typing import Unpack
@@ -254,6 +255,10 @@ class SyncEngine:
     def note_failed_login(self, username: str, reason: str='', **by: Unpack[Authorship]) -> None:
         """Write a failed login into the audit log."""
         return drive(self._engine.note_failed_login(username, reason, **by))
+
+    def current(self) -> Snapshot:
+        """Return the state of the store as it is now, at one revision."""
+        return drive(self._engine.current())
 
     def register_states(self, states: Sequence[RouteState], **by: Unpack[Authorship]) -> list[RouteState]:
         """Store what another process's code declares, in one commit, none when nothing is new.

@@ -9,10 +9,15 @@ from shield_core import plan
 from shield_core.models import Instance, RouteState
 from shield_core.operations.commits import Committing
 from shield_core.plan import Authorship
+from shield_core.snapshot import Snapshot
 
 
 class ServiceOperations(Committing):
     """For a server: nothing here decides in this process."""
+
+    async def current(self) -> Snapshot:
+        """Return the state of the store as it is now, at one revision."""
+        return await self._fresh()
 
     async def register_states(
         self, states: Sequence[RouteState], **by: Unpack[Authorship]

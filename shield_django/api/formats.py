@@ -66,6 +66,8 @@ class JSONAnswer(JSONRenderer):
 class Browsable(BrowsableAPIRenderer):
     """The page for an operator in a browser; neither scripts nor styles are inline."""
 
+    template = "shield/api.html"
+
     def get_context(self, *args: Any, **options: Any) -> Any:
         return {**super().get_context(*args, **options), "code_style": None}
 

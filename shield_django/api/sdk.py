@@ -153,8 +153,8 @@ class Snapshot(_FromService):
         service = self.named_service()
         if self.principal.is_sdk:
             self.allow(service)
-        snapshot = self.control.snapshot
-        self.unless_known([snapshot.revision, service])
+        snapshot = self.sync.current()
+        self.unless_known([snapshot.epoch, snapshot.revision, service])
         return cut(snapshot, service)
 
 

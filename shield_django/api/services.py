@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shield_core.models import Instance
+from shield_core.snapshot import Cursor
 from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
 
@@ -21,30 +22,32 @@ class Services(ControlView):
         if not self.asked.get("detail"):
             self.unless_known(names)
             return names
-        instances = self.sync.instances()
+        instances, store = self.sync.instances(), self.sync.current()
         heard = {one.service for one in instances}
         services: list[str | None] = [*sorted({*names, *(one for one in heard if one is not None)})]
         if None in heard:
             services.append(None)
-        return [self._detail(name, [one for one in instances if one.service == name]) for name in services]
-
-    def _detail(self, name: str | None, instances: Sequence[Instance]) -> answers.ServiceDetail:
-        store = self.control.snapshot
-        told = [
-            answers.InstanceDetail.model_validate(
-                {
-                    **dict(one),
-                    # A process that follows by itself may be ahead of this one.
-                    "lag": max(store.revision - one.revision, 0) if one.epoch in ("", store.epoch) else None,
-                }
-            )
-            for one in sorted(instances, key=lambda one: one.id)
+        return [
+            _detail(name, [one for one in instances if one.service == name], store.cursor)
+            for name in services
         ]
-        lags = [one.lag for one in told if one.lag is not None]
-        return answers.ServiceDetail(
-            service=name,
-            instances=told,
-            last_contact=max((one.seen_at for one in told), default=None),
-            revision=min((one.revision for one in told), default=None),
-            lag=max(lags, default=None),
+
+
+def _detail(name: str | None, instances: Sequence[Instance], store: Cursor) -> answers.ServiceDetail:
+    told = [
+        answers.InstanceDetail.model_validate(
+            {
+                **dict(one),
+                "lag": max(store.revision - one.revision, 0) if one.epoch in ("", store.epoch) else None,
+            }
         )
+        for one in sorted(instances, key=lambda one: one.id)
+    ]
+    lags = [one.lag for one in told if one.lag is not None]
+    return answers.ServiceDetail(
+        service=name,
+        instances=told,
+        last_contact=max((one.seen_at for one in told), default=None),
+        revision=min((one.revision for one in told), default=None),
+        lag=max(lags, default=None),
+    )

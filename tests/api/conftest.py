@@ -69,6 +69,11 @@ class Plane:
     def sync(self):
         return self.control.engine.sync
 
+    @property
+    def revision(self) -> int:
+        """How often the store has been changed."""
+        return self.sync.current().revision
+
     def caller(self, token: str = "", **options: Any) -> Caller:
         return Caller(self.control, token, **options)
 

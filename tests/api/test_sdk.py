@@ -16,13 +16,13 @@ def register(caller, *states, app_id="payments", **options):
 def test_routes_are_registered_in_one_commit_and_again_for_nothing(plane):
     sdk = plane.sdk("payments")
     states = [{"path": f"GET:/new/{number}"} for number in range(20)]
-    before = plane.control.snapshot.revision
+    before = plane.revision
     answer = register(sdk, *states)
     assert [state["path"] for state in answer.json()["states"]][:1] == ["payments:GET:/new/0"]
-    assert plane.control.snapshot.revision == before + 1
+    assert plane.revision == before + 1
     register(sdk, *states)
     register(sdk, *({"path": f"payments:{state['path']}"} for state in states))
-    assert plane.control.snapshot.revision == before + 1
+    assert plane.revision == before + 1
 
 
 def test_an_override_on_the_server_wins(plane, olga):
@@ -79,10 +79,10 @@ def test_line_breaks_that_a_service_sends_are_taken_out(plane):
     ],
 )
 def test_a_registration_that_is_wrong_in_one_place_changes_nothing(plane, states, status):
-    before = plane.control.snapshot.revision
+    before = plane.revision
     answer = plane.sdk("payments")("POST", "sdk/register", {"app_id": "payments", "states": states})
     assert answer.status_code == status
-    assert plane.control.snapshot.revision == before
+    assert plane.revision == before
 
 
 def test_a_token_belongs_to_the_service_it_registers_first(plane):
@@ -120,7 +120,7 @@ def test_a_snapshot_is_one_cut_and_told_once(plane, olga):
     assert {state["service"] for state in cut["routes"]} == {"payments"}
     assert [policy["path"] for policy in cut["rate_limits"]] == ["/payments"]
     assert (cut["global"]["reason"], cut["service"]["enabled"]) == ("v3", False)
-    assert (cut["epoch"], cut["revision"]) == tuple(plane.control.snapshot.cursor)
+    assert (cut["epoch"], cut["revision"]) == tuple(plane.sync.current().cursor)
     assert sdk("GET", "sdk/snapshot", headers={"If-None-Match": answer["ETag"]}).status_code == 304
     olga("POST", "global/disable")
     assert sdk("GET", "sdk/snapshot", headers={"If-None-Match": answer["ETag"]}).status_code == 200
@@ -134,7 +134,7 @@ def test_an_operator_gets_the_snapshot_of_any_service_or_of_all(olga):
 
 
 def test_an_instance_that_acknowledges_is_listed_with_its_lag(plane, olga):
-    revision = plane.control.snapshot.revision
+    revision = plane.revision
     body = {
         "app_id": "payments",
         "instance": "pod-1",
@@ -214,9 +214,9 @@ def test_what_a_service_did_is_written_down_as_its_own(plane, olga):
 )
 def test_a_service_cannot_write_down_what_is_not_its_own(memory_plane, change, status):
     told = {"action": "disable", "path": "GET:/payments", **change}
-    before = memory_plane.control.snapshot.revision
+    before = memory_plane.revision
     assert memory_plane.sdk("payments")("POST", "sdk/audit", told).status_code == status
-    assert memory_plane.control.snapshot.revision == before
+    assert memory_plane.revision == before
 
 
 def test_without_asgi_the_stream_says_what_to_do_instead(memory_plane):
