@@ -274,14 +274,15 @@ class Limiter:
     ) -> Outcome | None:
         """Choose the layer that speaks: of those that deny the longest, else the tightest."""
         chosen = -1
+        fewest = 0
         denied = False
         for index, verdict in enumerate(verdicts):
             if counters[index].shadow:
                 if not verdict[0]:
                     self._note(verdict, asked[index], counters[index], keys[index], method, path)
             elif verdict[0]:
-                if not denied and (chosen < 0 or verdict[1] < verdicts[chosen][1]):
-                    chosen = index
+                if not denied and (chosen < 0 or verdict[1] < fewest):
+                    chosen, fewest = index, verdict[1]
             elif not denied or verdict[3] > verdicts[chosen][3]:
                 chosen, denied = index, True
         if chosen < 0:
@@ -313,7 +314,9 @@ class Limiter:
         )
 
     def _outcome(self, layer: Layer, counter: Counter, key: str, verdict: Verdict) -> Outcome:
-        tier, key = _parts(layer, key)
+        tier = None
+        if layer.tiers:
+            tier, key = _parts(layer, key)
         return _new(Outcome, verdict + (key, tier, counter, layer, self.draft_headers))  # noqa: RUF005
 
 

@@ -59,15 +59,15 @@ class MemoryRateLimitStorage(RateLimitStorage):
 
     def take(self, counters: Sequence[Counter], keys: Sequence[str]) -> Sequence[Verdict]:
         tables = self._tables
-        opened = [tables.get(counter.table) or self._open(counter.table) for counter in counters]
-        for table in opened:
-            table.lock.acquire()
+        opened: list[Table] = []
+        verdicts: list[Verdict] = []
+        denied = False
         try:
-            now = self.now()
-            verdicts = []
-            denied = False
-            for table, counter, key in zip(opened, counters, keys):  # noqa: B905 - the hot path
-                verdict = table.take(counter, key, now)
+            for counter, key in zip(counters, keys):  # noqa: B905 - the hot path
+                table = tables.get(counter.table) or self._open(counter.table)
+                table.lock.acquire()
+                opened.append(table)
+                verdict = table.take(counter, key, self.now())
                 verdicts.append(verdict)
                 if not verdict[0] and not counter.shadow:
                     denied = True
