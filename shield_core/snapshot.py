@@ -170,7 +170,9 @@ class Snapshot:
         which has still to reach it.
         """
         objects, deleted = dict(self.objects), dict(self.deleted)
-        for key, value in changes.writes:
+        # A batch of several commits may write a key more than once: the last write counts. Deletions
+        # have the revision of the batch, so an earlier one would hide a write that came after it.
+        for key, value in dict(changes.writes).items():
             known = max(self.revision_of(key), deleted.get(key, 0))
             if value is None:
                 if changes.cursor.revision >= known:

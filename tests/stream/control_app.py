@@ -22,7 +22,7 @@ from shield_core.backends.file import FileBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.redis import RedisBackend
 from shield_core.engine import ShieldEngine
-from shield_core.models import MaintenanceWindow
+from shield_core.models import MaintenanceWindow, RouteState, TokenRecord
 from shield_django.auth.authorities import authority_from
 from shield_django.control import SCOPE_KEY, ControlPlane
 from shield_django.stream.app import stream_application
@@ -80,13 +80,13 @@ class Application:
             more = message.get("more_body", False)
         engine: Any = self.control.engine
         for operation, arguments, names in json.loads(body):
-            await getattr(engine, operation)(*map(_read, arguments), **_read_all(names))
+            await getattr(engine, operation)(*map(_read, arguments), **_with_window(names))
         position = engine.replica.snapshot.cursor
         return {"epoch": position.epoch, "revision": position.revision}
 
 
-def _read_all(names: dict[str, Any]) -> dict[str, Any]:
-    """Read what JSON cannot say: windows, as seconds from now; tokens."""
+def _with_window(names: dict[str, Any]) -> dict[str, Any]:
+    """Read a window, which is written as the seconds from now at which it starts and ends."""
     if "window" in names:
         start, end = (datetime.now().astimezone() + timedelta(seconds=one) for one in names["window"])
         names["window"] = MaintenanceWindow(start=start, end=end, reason="planned")
@@ -94,8 +94,10 @@ def _read_all(names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(argument: Any) -> Any:
-    """Read a batch of routes to register."""
-    return [(path, {}) for path in argument] if isinstance(argument, list) else argument
+    """Read routes to register, or what the store knows of a token."""
+    if isinstance(argument, dict):
+        return TokenRecord.model_validate(argument["token"])
+    return [RouteState(path=path) for path in argument] if isinstance(argument, list) else argument
 
 
 async def _answer(send: Any, content: dict[str, Any]) -> None:

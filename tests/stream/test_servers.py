@@ -85,7 +85,7 @@ def test_a_server_that_stops_says_goodbye_and_ends(stream_server: Any, kind: str
 
 def test_everybody_hears_a_change(stream_server: Any, kind: str) -> None:
     server = stream_server(kind)
-    server.call("register_batch", ["GET:/a"])
+    server.call("register_states", ["GET:/a"])
     listeners = [server.listen("proto=2" if number % 2 else "") for number in range(MANY)]
     all_until(listeners, lambda one: one.frames)
 
@@ -99,7 +99,7 @@ def test_a_slow_reader_is_cut_off_and_resumes(stream_server: Any, kind: str) -> 
     """Bytes that a client does not read are kept for it up to a limit, and nobody else waits for it."""
     server = stream_server(kind)
     routes = [f"GET:/{number}" for number in range(100)]
-    server.call("register_batch", routes)
+    server.call("register_states", routes)
     slow = [server.listen(buffer=4096).until_open() for _ in range(20)]
     reader = server.listen().until_open()
     before = resident(server.process.pid)
@@ -123,7 +123,7 @@ def test_a_slow_reader_is_cut_off_and_resumes(stream_server: Any, kind: str) -> 
 def test_a_server_stops_although_a_client_does_not_read(stream_server: Any, kind: str) -> None:
     server = stream_server(kind)
     routes = [f"GET:/{number}" for number in range(50)]
-    server.call("register_batch", routes)
+    server.call("register_states", routes)
     # It has too much unsent for the kernel's buffers, and too little to be cut off.
     server.do(*(("disable", [route], {"reason": "x" * 200_000}) for route in routes))
     stuck = server.listen(buffer=4096)
