@@ -274,6 +274,12 @@ class ControlView(APIView):
         return errors.answer
 
     @property
+    def allowed_methods(self) -> list[str]:
+        return [
+            name.upper() for name in self.http_method_names if hasattr(getattr(self, name, None), "operation")
+        ]
+
+    @property
     def default_response_headers(self) -> dict[str, str]:
         return {"Allow": ", ".join(self.allowed_methods)}
 

@@ -78,7 +78,7 @@ class Register(_FromService):
     """Tell which routes a service has; operators' overrides win."""
 
     endpoint = "sdk-register"
-    body_limit = 16 * 1024 * 1024
+    body_limit = 10 * 1024 * 1024
 
     @operation(answers.Registered, takes=bodies.Registration, asks=bodies.RouteQuery)
     def post(self) -> Any:

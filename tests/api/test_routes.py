@@ -194,3 +194,8 @@ def test_what_there_is_not_is_told_in_json(olga, method, address, status):
     assert answer.status_code == status
     assert answer["Content-Type"] == "application/json"
     assert set(answer.json()) == {"error"}
+
+
+def test_what_an_address_understands_is_told(olga):
+    assert olga("PUT", f"{in_url()}/schedule")["Allow"] == "POST, DELETE"
+    assert olga("PUT", "routes")["Allow"] == "GET, HEAD"
