@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -35,6 +36,7 @@ _PROCESSORS = (
     "django.contrib.auth.context_processors.auth",
     "django.contrib.messages.context_processors.messages",
 )
+_TEMPLATES = Path(__file__).parent.parent / "templates" / "shield" / "server_site"
 _ENGINES = {
     "sqlite": "django.db.backends.sqlite3",
     "postgres": "django.db.backends.postgresql",
@@ -105,6 +107,7 @@ def own_settings(
         "TEMPLATES": [
             {
                 "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "DIRS": [_TEMPLATES],
                 "APP_DIRS": True,
                 "OPTIONS": {"context_processors": list(_PROCESSORS)},
             }

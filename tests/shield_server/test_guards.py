@@ -265,7 +265,7 @@ def test_names_separate_servers_that_share_a_key_and_a_host(make):
 # -- what pages say of themselves -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*EVERYWHERE, "/routes/", "/audit/", "/nothing/", "/static/x"])
+@pytest.mark.parametrize("path", [*EVERYWHERE[:-1], "/routes/", "/audit/", "/nothing/", "/static/x"])
 def test_every_answer_keeps_strangers_out(olga, path):
     headers = olga.get(path).headers
     policy = dict(part.strip().partition(" ")[::2] for part in headers["Content-Security-Policy"].split(";"))

@@ -1,0 +1,115 @@
+"""``ShieldAdmin``: the control plane mounted in a FastAPI application."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from shield_core.backends.memory import MemoryBackend
+from shield_core.engine import ShieldEngine
+from shield_fastapi import ShieldAdmin, ShieldMiddleware
+from tests.admin.browser_form import BrowserForm
+from tests.servers.processes import ROOT
+
+HERE = {"Origin": "http://testserver"}
+
+
+def make(path="/shield", **options):
+    engine = ShieldEngine(MemoryBackend())
+    app = FastAPI()
+    app.add_middleware(ShieldMiddleware, engine=engine)
+
+    @app.get("/items")
+    def items():
+        return "items"
+
+    options = {"auth": ("olga", "secret"), "secret_key": "k", **options}
+    app.mount(path, ShieldAdmin(engine=engine, **options))
+    return engine, app
+
+
+@pytest.fixture
+def client():
+    engine, app = make()
+    with TestClient(app, follow_redirects=False, client=("192.0.2.1", 7)) as client:
+        client.engine = engine
+        yield client
+
+
+def log_in(client, mount="/shield"):
+    form = {**BrowserForm(client.get(f"{mount}/login").text).data, "username": "olga", "password": "secret"}
+    return client.post(f"{mount}/login", data=form, headers=HERE)
+
+
+def test_an_operator_ends_a_global_maintenance_from_within(client):
+    assert log_in(client).headers["Location"] == "/shield/"
+    page = client.get("/shield/routes/maintenance/")
+    form = {**BrowserForm(page.text).data, "status": "maintenance", "include_force_active": "on"}
+    assert client.post("/shield/routes/maintenance/", data=form, headers=HERE).status_code == 302
+    assert client.get("/items").status_code == 503
+
+    for path in ("/shield/", "/shield/routes/", "/shield/static/shield/admin.css", "/shield/readyz"):
+        assert client.get(path).status_code == 200, path
+    form = BrowserForm(client.get("/shield/routes/maintenance/").text).data | {"_end": "1"}
+    assert client.post("/shield/routes/maintenance/", data=form, headers=HERE).status_code == 302
+    assert client.get("/items").status_code == 200
+
+
+def test_its_api_works_on_the_engine_of_the_application(client):
+    said = {"username": "olga", "password": "secret"}
+    token = client.post("/shield/api/auth/login", json=said).json()["token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    paths = [route["path"] for route in client.get("/shield/api/routes", headers=bearer).json()]
+    assert "GET:/items" in paths
+    assert not any("shield" in path for path in paths)
+    assert client.post("/shield/api/global/enable", json={}, headers=bearer).status_code == 200
+    assert client.get("/items").status_code == 503
+    assert client.get("/shield/api/auth/me", headers=bearer).json()["username"] == "olga"
+
+
+def test_no_limit_of_everything_stops_the_operator(client):
+    client.engine.sync.set_global_rate_limit("1/hour")
+    assert [client.get("/items").status_code for _ in range(2)] == [200, 429]
+    assert log_in(client).status_code == 302
+    assert client.get("/shield/routes/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/ops/shield", "/", "/api"])
+def test_any_path_will_do(path):
+    mount = path.rstrip("/")
+    _, app = make(path)
+    with TestClient(app, follow_redirects=False) as client:
+        assert log_in(client, mount).headers["Location"] == f"{mount}/"
+        assert f'href="{mount}/routes/"' in client.get(f"{mount}/").text
+        assert client.get(f"{mount}/api/auth/me").json()["username"] == "olga"
+
+
+def test_two_in_one_application_stay_apart():
+    engine, app = make("/one")
+    other = ShieldEngine(MemoryBackend())
+    app.mount("/two", ShieldAdmin(engine=other, auth=("olga", "other"), secret_key="k"))
+    with TestClient(app, follow_redirects=False) as client:
+        assert log_in(client, "/one").status_code == 302
+        assert log_in(client, "/two").status_code == 401
+        form = BrowserForm(client.get("/one/routes/maintenance/").text).data | {"status": "maintenance"}
+        client.post("/one/routes/maintenance/", data=form, headers=HERE)
+    assert engine.sync.get_global_maintenance().enabled
+    assert not other.sync.get_global_maintenance().enabled
+
+
+def test_django_is_imported_only_when_one_is_made():
+    code = (
+        "import sys\nfrom shield_fastapi import ShieldAdmin, ShieldMiddleware\n"
+        "assert not any(name.partition('.')[0] == 'django' for name in sys.modules)\n"
+        "from shield_core.engine import ShieldEngine\n"
+        "ShieldAdmin(ShieldEngine(threads=False), ('olga', 'secret'), secret_key='k')\n"
+        "assert 'django.contrib.admin' in sys.modules\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, "")
