@@ -77,7 +77,7 @@ def configure(secret: str, database: str | Mapping[str, Any] | None = None, redi
 
 def require_database() -> None:
     """Raise ImproperlyConfigured where this process has no database for the models."""
-    if settings.DATABASES.get("default", {}).get("ENGINE", ".dummy").endswith(".dummy"):
+    if str(settings.DATABASES.get("default", {}).get("ENGINE", ".dummy")).endswith(".dummy"):
         raise ImproperlyConfigured(
             'The models backend needs a database: database="postgresql://…", or SHIELD_DATABASE_URL.'
         )

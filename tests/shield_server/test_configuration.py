@@ -1,0 +1,140 @@
+"""How servers are made: their arguments, and the Django settings that they use."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from shield_core.engine import ShieldEngine
+from shield_django.server import ShieldServer
+from shield_django.server.configuration import database_of, own_settings
+from tests.shield_server.test_guards import MAINTENANCE, Visitor
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"backend": "memory", "engine": ShieldEngine(threads=False)}, "a backend or an engine, not both"),
+        ({"backend": "cloud"}, "'cloud' cannot be used"),
+        ({"auth": "olga"}, "auth= is None"),
+        ({"auth": ("olga", "")}, "not empty"),
+        ({"auth": [("olga", "a"), ("olga", "b")]}, "names 'olga' twice"),
+        ({"auth": []}, "names nobody"),
+        ({"secret_key": ""}, "secret_key is empty"),
+        ({"secret_key": ["new", ""]}, "secret_key is empty"),
+        ({"public_url": "ops"}, "write the whole address"),
+        ({"database": "sqlite:///elsewhere.sqlite3"}, "database= comes too late"),
+    ],
+)
+def test_a_wrong_argument_says_what_to_do(options, said):
+    with pytest.raises(ImproperlyConfigured, match=said):
+        ShieldServer(**options)
+
+
+@pytest.mark.parametrize(
+    "url, found",
+    [
+        ("sqlite:///shield.sqlite3", {"ENGINE": "django.db.backends.sqlite3", "NAME": "shield.sqlite3"}),
+        (
+            "sqlite:////srv/shield.sqlite3",
+            {"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/shield.sqlite3"},
+        ),
+        (
+            "postgresql://olga:p%40ss@db:5433/ops",
+            {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": "ops",
+                "USER": "olga",
+                "PASSWORD": "p@ss",
+                "HOST": "db",
+                "PORT": "5433",
+            },
+        ),
+        ({"ENGINE": "x", "NAME": "y"}, {"ENGINE": "x", "NAME": "y"}),
+    ],
+)
+def test_a_database_is_named_by_url(url, found):
+    assert database_of(url) == found
+
+
+@pytest.mark.parametrize("url", ["oracle://db/ops", "ops.sqlite3", "sqlite://", "postgresql://db"])
+def test_another_database_url_is_refused(url):
+    with pytest.raises(ImproperlyConfigured, match="database URL"):
+        database_of(url)
+
+
+def test_without_models_there_is_no_database():
+    found = own_settings("key")
+    assert found["DATABASES"] == {}
+    assert found["MIDDLEWARE"] == []
+    assert "django.contrib.sessions" not in found["INSTALLED_APPS"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_a_project_its_users_and_their_permissions_may_count():
+    from django.contrib.auth.models import Permission, User
+
+    users = {
+        name: User.objects.create_user(name, password="secret", is_staff=name != "guest")
+        for name in ("olga", "viktor", "guest")
+    }
+    of_app = Permission.objects.filter(content_type__app_label="shield")
+    users["olga"].user_permissions.set(of_app)
+    users["viktor"].user_permissions.set(of_app.filter(codename="view_route"))
+    server = ShieldServer("memory", auth="django")
+
+    def visitor(name):
+        found = Visitor(server)
+        found.post("/login", found.form("/login", username=name, password="secret"))
+        return found
+
+    olga, viktor, guest = map(visitor, users)
+    assert guest.get("/routes/").status_code == 302
+    assert viktor.get("/routes/").status_code == 200
+    assert viktor.get("/audit/").status_code == 403
+    form = olga.form(MAINTENANCE, status="maintenance", reason="x")
+    assert viktor.post(MAINTENANCE, {**form, **viktor.form(MAINTENANCE)}).status_code == 403
+    assert olga.post(MAINTENANCE, form).status_code == 302
+    users["olga"].set_password("another")
+    users["olga"].save()
+    assert olga.get("/").status_code == 302
+    server.engine.sync.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_a_project_it_may_use_the_projects_tables():
+    server = ShieldServer("models", auth=("olga", "secret"))
+    olga = Visitor(server, "http://testserver").log_in()
+    form = olga.form(MAINTENANCE, status="maintenance", reason="in the table")
+    assert olga.post(MAINTENANCE, form).status_code == 302
+    from shield_django.models import StoredAuditEntry
+
+    assert StoredAuditEntry.objects.filter(reason="in the table").exists()
+    server.engine.sync.stop()
+
+
+@pytest.mark.parametrize("use_sessions", [True, False])
+def test_a_projects_own_settings_for_forms_do_not_matter(settings, use_sessions):
+    settings.CSRF_USE_SESSIONS = use_sessions
+    settings.CSRF_COOKIE_NAME = "project"
+    server = ShieldServer("memory", auth=("olga", "secret"))
+    olga = Visitor(server)
+    olga.cookies.set("project", "a" * 32)
+    olga.log_in()
+    form = olga.form(MAINTENANCE, status="maintenance")
+    answer = olga.post(MAINTENANCE, form)
+    assert answer.status_code == 302
+    assert "project=" not in str(answer.headers)
+    server.engine.sync.stop()
+
+
+def test_static_files_come_from_where_the_project_has_them(settings):
+    settings.STATIC_URL = "https://cdn.example.com/static/"
+    from shield_django.server import headers, static
+
+    headers._policy.cache_clear()
+    assert "script-src 'self' https://cdn.example.com;" in headers._policy()
+    assert static.prefixes() == {"static/"}
+    settings.STATIC_URL = "/assets/"
+    assert static.prefixes() == {"static/", "assets/"}
+    headers._policy.cache_clear()
