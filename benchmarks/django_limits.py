@@ -27,7 +27,7 @@ SHIELD = "shield_django.middleware.ShieldMiddleware"
 #: Never reached: the cost of requests that pass.
 LIMIT = "1000000/hour"
 #: URLs whose routes have a limit of Shield's, with the methods of their keys.
-OF_ROUTES = {"/ours/": None, "/api/route/": "GET"}
+OF_ROUTES = {"/ours/": None, "/api/shield/": "GET", "/api/route/": "GET"}
 
 
 def set_up() -> None:
@@ -87,6 +87,7 @@ def _patterns() -> list[Any]:
         path("ours/", view()),
         path("theirs/", ratelimit(key="ip", rate="1000000/h", group="one")(view())),
         path("api/free/", api()),
+        path("api/shield/", api()),
         path("api/ours/", api(Ours)),
         path("api/window/", api(OurWindow)),
         path("api/route/", api(ShieldThrottle)),
@@ -158,7 +159,7 @@ def main() -> None:
     set_up()
     groups = {
         "/free/": ("/theirs/", ["/ours/"]),
-        "/api/free/": ("/api/theirs/", ["/api/ours/", "/api/window/", "/api/route/"]),
+        "/api/free/": ("/api/theirs/", ["/api/shield/", "/api/ours/", "/api/window/", "/api/route/"]),
     }
     found = measured([url for free, (theirs, ours) in groups.items() for url in (free, theirs, *ours)])
     print(f"{'request':<14} {'whole':>9} {'limit':>9} {'of theirs':>10}   aim ≤ {AIM}")

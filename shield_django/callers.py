@@ -25,11 +25,13 @@ class RequestCaller(Caller):
     will. ``api_request`` is DRF's request, once the view has made it.
     """
 
+    _user: Any = _UNKNOWN
+
     def __init__(
         self,
         request: HttpRequest,
-        *,
         num_proxies: int,
+        *,
         awaits: bool,
         view: Any = None,
         api_request: Any = None,
@@ -38,14 +40,18 @@ class RequestCaller(Caller):
         self._request = request
         self._view = view
         self._num_proxies = num_proxies
-        #: What functions of the project's are asked with.
-        self._asked = request if api_request is None else api_request
-        self._user: Any = _UNKNOWN
+        self._api_request = api_request
+
+    @property
+    def _asked(self) -> Any:
+        """What functions of the project's are asked with."""
+        return self._request if self._api_request is None else self._api_request
 
     @property
     def address(self) -> str | None:
         meta = self._request.META
-        return client_address(meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR"), self._num_proxies)
+        forwarded = meta.get("HTTP_X_FORWARDED_FOR") if self._num_proxies else None
+        return client_address(meta.get("REMOTE_ADDR"), forwarded, self._num_proxies)
 
     def header(self, name: str) -> str | None:
         found: str | None = self._request.META.get(f"HTTP_{name.upper().replace('-', '_')}")

@@ -66,9 +66,7 @@ def charge(
         return None
     noted[_CHARGED] = True
     limiter = found.engine.limiter
-    caller = RequestCaller(
-        request, num_proxies=limiter.num_proxies, awaits=awaits, view=view, api_request=api_request
-    )
+    caller = RequestCaller(request, limiter.num_proxies, awaits=awaits, view=view, api_request=api_request)
     return limiter.limit(layers, caller, method=request.method or "GET", path=path)
 
 

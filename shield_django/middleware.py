@@ -61,23 +61,28 @@ class ShieldMiddleware:
 
     def _process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
-        rules = found.replica.ruleset or found.ready()
-        decision = _decide(request, rules, found)
+        rules, template = _route_of(request, found.replica.ruleset or found.ready(), found)
+        decision = request.shield = rules.decide(request.method or "GET", template)  # type: ignore[attr-defined]
         said: Said = None
         if decision.cause is None:
-            rules = found.replica.ruleset or rules
-            if not rules.is_limited or (said := _charge(request, view, rules, found, awaits=False)) is None:
+            if not rules.is_limited:
+                return None
+            said = _charge(request, view, template, rules, found, awaits=False)
+            if said is None:
                 return None
         return drive(_judge(request, view, decision, said, found, awaits=False))
 
     async def _process_view_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
         rules = found.replica.ruleset or await found.ready_async()
-        decision = _decide(request, rules, found)
+        rules, template = _route_of(request, rules, found)
+        decision = request.shield = rules.decide(request.method or "GET", template)  # type: ignore[attr-defined]
         said: Said = None
         if decision.cause is None:
-            rules = found.replica.ruleset or rules
-            if not rules.is_limited or (said := _charge(request, view, rules, found, awaits=True)) is None:
+            if not rules.is_limited:
+                return None
+            said = _charge(request, view, template, rules, found, awaits=True)
+            if said is None:
                 return None
         return await _judge(request, view, decision, said, found, awaits=True)
 
@@ -89,25 +94,25 @@ class ShieldMiddleware:
         return settled(responses.make(request, decision, project.current()))
 
 
-def _decide(request: HttpRequest, rules: Ruleset, found: Project) -> Decision:
-    """Decide on a resolved request, and keep the decision as ``request.shield``."""
+def _route_of(request: HttpRequest, rules: Ruleset, found: Project) -> tuple[Ruleset, str]:
+    """Return the template of what a request resolved to, and the rules that know it."""
     route: str = request.resolver_match.route  # type: ignore[union-attr]
     template = found.templates.get(route)
     if template is None or getattr(request, "urlconf", None) is not None:
         template = found.template_of(request, route)
         rules = found.replica.ruleset or rules
-    decision = rules.decide(request.method or "GET", template)
-    request.shield = decision  # type: ignore[attr-defined]
-    return decision
+    return rules, template
 
 
-def _charge(request: HttpRequest, view: Any, rules: Ruleset, found: Project, *, awaits: bool) -> Said:
+def _charge(
+    request: HttpRequest, view: Any, template: str, rules: Ruleset, found: Project, *, awaits: bool
+) -> Said:
     """Charge a resolved request to its limits; None where it passes. A preflight has no limits."""
-    if _preflight_for(request):
+    method = request.method or "GET"
+    layers = rules.limits(method, template)
+    if not layers or (method == "OPTIONS" and _preflight_for(request)):
         return None
-    template = found.template_of(request, request.resolver_match.route)  # type: ignore[union-attr]
-    due = Due(rules.limits(request.method or "GET", template), template)
-    said = limits.charge_at_view(request, view, due, found, awaits=awaits)
+    said = limits.charge_at_view(request, view, Due(layers, template), found, awaits=awaits)
     if said.__class__ is Outcome and said.allowed:
         request.__dict__[OUTCOME] = said
         return None

@@ -101,7 +101,7 @@ class ShieldThrottle(BaseThrottle):
 
     def _take(self, layer: Layer, request: Request, key: str, found: Project) -> Outcome | None:
         http, limiter = request._request, found.engine.limiter
-        caller = _ThrottledCaller(http, num_proxies=limiter.num_proxies, awaits=False, api_request=request)
+        caller = _ThrottledCaller(http, limiter.num_proxies, awaits=False, api_request=request)
         caller.known_key = key
         match = http.resolver_match
         path = found.templates.get(match.route, http.path_info) if match is not None else http.path_info
