@@ -85,6 +85,11 @@ class Application:
             # Nothing but closed gates is left at the mount's own root: no redirect leads there.
             hidden.append(innermost)
 
+    def leads_to_door(self, scope: Scope) -> bool:
+        """Whether the framework redirects an unknown path to the controls, by adding a slash."""
+        found = self.find({**scope, "path": f"{scope['path']}/"}) if scope["type"] == "http" else None
+        return found is not None and _is_door(found)
+
     def _learn(self) -> RouteTable:
         table = RouteTable(self.app)
         _tell_hosts_apart(table)
@@ -106,11 +111,15 @@ class Application:
             path = without_slash(route.template)
             for verb in route.verbs:
                 entries = {ExemptEntry(None, path), ExemptEntry(verb, path)}
-                is_door = getattr(route.endpoint, "always_open", False)
                 is_document = getattr(route.endpoint, "__module__", "") == _DOCUMENTS
-                if entries & self._exempt or is_door or is_document:
+                if entries & self._exempt or is_document or _is_door(route):
                     found.add(RouteKey(None, verb, route.template))
         return frozenset(found)
+
+
+def _is_door(route: Route) -> bool:
+    """Whether the route leads to the controls."""
+    return bool(getattr(route.endpoint, "always_open", False))
 
 
 def _tell_hosts_apart(table: RouteTable) -> None:

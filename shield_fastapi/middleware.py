@@ -113,7 +113,10 @@ class ShieldMiddleware:
                 application.hide_twins(scope, rules, hidden)
             if hidden:
                 hide(scope, hidden)
-        return found, _on_route(rules, scope, found)
+        decision = _on_route(rules, scope, found)
+        if found is None and decision.cause is not None and application.leads_to_door(scope):
+            return None, ALLOWED
+        return found, decision
 
     async def _block(self, scope: Scope, receive: Receive, send: Send, decision: Decision) -> None:
         method, path = scope.get("method", WEBSOCKET), scope["path"]

@@ -52,6 +52,7 @@ def test_an_operator_ends_a_global_maintenance_from_within(client):
     assert client.post("/shield/routes/maintenance/", data=form, headers=HERE).status_code == 302
     assert client.get("/items").status_code == 503
 
+    assert client.get("/shield").headers["Location"] == "http://testserver/shield/"
     for path in ("/shield/", "/shield/routes/", "/shield/static/shield/admin.css", "/shield/readyz"):
         assert client.get(path).status_code == 200, path
     form = BrowserForm(client.get("/shield/routes/maintenance/").text).data | {"_end": "1"}
