@@ -20,8 +20,11 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 PEER = "api-shield[all]==0.8.3"
 WARM = 100
+#: That of tests.stream.control_app.
+SECRET = "the key of the stream's tests"
 
 BARE = """
 async def application(scope, receive, send):
@@ -44,17 +47,17 @@ application = ShieldServer(backend=MemoryBackend())
 class Measured:
     """A server whose memory is watched while clients open streams and keep quiet."""
 
-    def __init__(self, python: Path, module: str, directory: Path, query: str = "") -> None:
+    def __init__(self, python: Path, module: str, directory: Path, query: str, token: str) -> None:
         self._query = query
+        self._token = token
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
+        place = ["--port", str(self._port), "--log-level", "error", "--http", "h11", "--loop", "asyncio"]
         self._process = subprocess.Popen(
-            [str(python), "-m", "uvicorn", f"{module}:application", "--http", "h11", "--loop", "asyncio"]
-            + ["--port", str(self._port), "--log-level", "error"],
+            [str(python), "-m", "uvicorn", f"{module}:application", *place],
             cwd=directory,
-            env={**os.environ, "PYTHONPATH": f"{directory}:{ROOT}" if directory != ROOT else str(ROOT)}
-            | {"STREAM_OPEN": "1"},
+            env={**os.environ, "PYTHONPATH": str(directory)},
         )
         while not self._listens():
             if self._process.poll() is not None:
@@ -78,7 +81,8 @@ class Measured:
 
     def _open(self) -> socket.socket:
         made = socket.create_connection(("127.0.0.1", self._port))
-        made.sendall(f"GET /api/sdk/events{self._query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = f"Host: localhost\r\nAuthorization: Bearer {self._token}\r\n\r\n"
+        made.sendall(f"GET /api/sdk/events{self._query} HTTP/1.1\r\n{head}".encode())
         answer = b""
         made.settimeout(2)
         # The other server may send nothing but headers before there is something to tell.
@@ -100,7 +104,7 @@ def peer(directory: Path) -> Path:
     """Return the Python of an environment in which the other server is installed."""
     venv.create(directory, with_pip=True)
     python = directory / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", PEER, "uvicorn"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-qqq", PEER, "uvicorn"], check=True)
     return python
 
 
@@ -109,6 +113,10 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(f"KiB per connection, of {count} idle ones on uvicorn (h11, asyncio)")
+    from shield_django.auth.tokens import Tokens
+
+    tokens = Tokens([SECRET])
+    token = tokens.sign(tokens.make("shop", "sdk", service="shop"))
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         (directory / "bare.py").write_text(BARE)
@@ -121,7 +129,7 @@ def main() -> None:
             "api-shield 0.8.3": (peer(directory / "venv"), "theirs", directory, ""),
         }
         for name, (python, module, where, query) in measured.items():
-            print(f"{name:30}{Measured(python, module, where, query).growth(count):>8.1f}", flush=True)
+            print(f"{name:30}{Measured(python, module, where, query, token).growth(count):>8.1f}", flush=True)
 
 
 if __name__ == "__main__":

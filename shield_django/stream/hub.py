@@ -276,8 +276,12 @@ class Fanout:
             for one in tuple(turn):
                 if checks:
                     one.check()
-                if one.start < batch.number and (text := batch.encoded_for(one.audience)):
-                    one.tell(text)
+                if one.start < batch.number:
+                    text = batch.known_for(one.audience)
+                    if text is None:
+                        text = batch.encoded_for(one.audience)
+                    if text:
+                        one.tell(text)
 
     def _next_turn(self) -> None:
         """Give the next group a sign of life, and let it find out whether to listen on."""
