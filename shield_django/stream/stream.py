@@ -78,7 +78,9 @@ class EventStream:
             first = self._hub.subscribe(self, since)
             await self._open(first, since)
             # From now on it is ``tell`` that sends, and this task waits for the client to go.
-            self._send_waiting()
+            self._sender = None
+            if self._waiting or self._ended:
+                self._send_waiting()
             while (await receive())["type"] != "http.disconnect":
                 pass
             self._ended = self._ended or "gone"
@@ -112,7 +114,8 @@ class EventStream:
             return
         self._waiting = self._waiting or deque()
         self._waiting.append(text)
-        self._send_waiting()
+        if self._sender is None:
+            self._send_waiting()
 
     def check(self) -> None:
         if not self._allowed():
@@ -161,13 +164,7 @@ class EventStream:
         await self._send_all()
 
     def _send_waiting(self) -> None:
-        """Let a task send what is waiting, unless one is at it."""
-        if self._sender is self._task:
-            self._sender = None
-            if not self._waiting and not self._ended:
-                return
-        if self._sender is None:
-            self._sender = asyncio.get_running_loop().create_task(self._send_all())
+        self._sender = asyncio.get_running_loop().create_task(self._send_all())
 
     async def _send_all(self) -> None:
         try:
