@@ -73,7 +73,9 @@ class ControlPlane:
 
     def form_secret(self, token: Token) -> str:
         """Return what the forms of a browser session are signed with."""
-        return salted_hmac("shield.form", token.id, secret=self._form_key).hexdigest()[:32]
+        return salted_hmac("shield.form", token.id, secret=self._form_key, algorithm="sha256").hexdigest()[
+            :32
+        ]
 
     def principal_of(self, text: str) -> Principal:
         """Return who holds the token ``text``. Raises InvalidToken."""
@@ -86,11 +88,11 @@ class ControlPlane:
     def _is_current(self, token: Token) -> bool:
         """Whether the password is still the one that the token was got with."""
         if token.by_service:
-            return self.services.fingerprint(token.subject) == token.fingerprint
+            return self.tokens.is_of(token, self.services.fingerprint(token.subject))
         if token.is_sdk:
             return True  # a service outlives the operator who let it in
         known = self.authority.knows(token.subject)
-        return known and self.authority.fingerprint(token.subject) == token.fingerprint
+        return known and self.tokens.is_of(token, self.authority.fingerprint(token.subject))
 
 
 _of_project: tuple[ShieldEngine, ControlPlane] | None = None

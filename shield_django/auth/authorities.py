@@ -80,7 +80,11 @@ class Passwords(Authority):
 
     def fingerprint(self, username: str) -> str:
         found = self._passwords.get(username)
-        return salted_hmac("shield.fingerprint", found, secret="-").hexdigest()[:16] if found else ""
+        return (
+            salted_hmac("shield.fingerprint", found, secret="-", algorithm="sha256").hexdigest()[:16]
+            if found
+            else ""
+        )
 
     def knows(self, username: str) -> bool:
         return username in self._passwords

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.core.signing import BadSignature, Signer
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from shield_core.keys import check_service
 from shield_core.models import TokenRecord
@@ -37,7 +38,8 @@ class Token:
     id: str
     expires_at: datetime
     service: str | None = None
-    #: Of the password with which it was got, "" where that does not matter any more.
+    #: Of the password with which it was got, "" where that does not matter any more. In a token that was
+    #: read it is sealed: whoever finds one cannot try passwords on it.
     fingerprint: str = ""
     #: Whether the subject is a service, which is no operator.
     by_service: bool = False
@@ -67,6 +69,7 @@ class Tokens:
         expiry: int = TOKEN_EXPIRY,
         sdk_expiry: int = SDK_TOKEN_EXPIRY,
     ) -> None:
+        self._keys = [*secret_keys]
         self._signer = Signer(key=secret_keys[0], fallback_keys=[*secret_keys[1:]], salt=_SALT)
         self._expiry = {"sdk": sdk_expiry}
         self._other_expiry = expiry
@@ -104,7 +107,7 @@ class Tokens:
                 "jti": token.id,
                 "exp": int(token.expires_at.timestamp()),
                 "svc": token.service,
-                "fp": token.fingerprint,
+                "fp": _sealed(self._keys[0], token.id, token.fingerprint),
                 "own": token.by_service,
             }
         )
@@ -132,8 +135,19 @@ class Tokens:
             return replace(token, service=record.service)  # it named its service at its first register
         return token
 
+    def is_of(self, token: Token, fingerprint: str) -> bool:
+        """Whether a token that was read was got with the password of ``fingerprint``."""
+        sealed = (_sealed(key, token.id, fingerprint) for key in self._keys)
+        return any(constant_time_compare(token.fingerprint, one) for one in sealed)
+
     def is_alive(self, token: Token, snapshot: Snapshot) -> bool:
         """Whether the token may still be used; asked again while it holds a stream open."""
         record = snapshot.token(token.id)
         revoked = record is not None and record.revoked_at is not None
         return not revoked and datetime.now(UTC) < token.expires_at
+
+
+def _sealed(key: str, token_id: str, fingerprint: str) -> str:
+    if not fingerprint:
+        return ""
+    return salted_hmac(_SALT, f"{token_id}:{fingerprint}", secret=key, algorithm="sha256").hexdigest()[:32]

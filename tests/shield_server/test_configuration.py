@@ -138,3 +138,17 @@ def test_static_files_come_from_where_the_project_has_them(settings):
     settings.STATIC_URL = "/assets/"
     assert static.prefixes() == {"static/", "assets/"}
     headers._policy.cache_clear()
+
+
+def test_a_found_token_is_nothing_to_try_passwords_on():
+    from shield_core.snapshot import Snapshot
+    from shield_django.auth.authorities import Passwords
+    from shield_django.auth.tokens import Tokens
+
+    authority, old, new = Passwords([("olga", "secret")]), Tokens(["old"]), Tokens(["new", "old"])
+    known = authority.fingerprint("olga")
+    made = [old.make("olga", "cli", fingerprint=known) for _ in range(2)]
+    read = [new.read(old.sign(one), Snapshot()) for one in made]
+    assert len({known, *(one.fingerprint for one in read)}) == 3
+    assert all(new.is_of(one, known) for one in read)
+    assert not any(new.is_of(one, other) for one in read for other in ("", "another"))
