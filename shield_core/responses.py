@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from shield_core.models import LimitCause, RouteStatus
@@ -94,9 +94,14 @@ def rate_headers(outcome: Outcome, now: float) -> tuple[tuple[str, str], ...]:
     headers = (
         ("X-RateLimit-Limit", str(outcome.limit)),
         ("X-RateLimit-Remaining", str(outcome.remaining)),
-        ("X-RateLimit-Reset", str(math.ceil(now + outcome.reset_after))),
+        ("X-RateLimit-Reset", str(_reset_at(outcome, now))),
     )
     return (*headers, *_draft_headers(outcome)) if outcome.draft_headers else headers
+
+
+def _reset_at(outcome: Outcome, now: float) -> int:
+    """Return the first whole second of the epoch at which all of the limit is there again."""
+    return math.ceil(now + outcome.reset_after)
 
 
 def _draft_headers(outcome: Outcome) -> tuple[tuple[str, str], ...]:
@@ -120,10 +125,11 @@ def _limit_error(decision: Decision, moment: datetime, key: str) -> dict[str, An
     outcome = decision.outcome
     if outcome is None:
         return {"limit": None, "retry_after_seconds": None, "reset_at": None, "path": key}
+    reset_at = _reset_at(outcome, moment.timestamp())
     return {
         "limit": outcome.text,
         "retry_after_seconds": max(1, math.ceil(outcome.retry_after)),
-        "reset_at": (moment + timedelta(seconds=outcome.reset_after)).isoformat(timespec="seconds"),
+        "reset_at": datetime.fromtimestamp(reset_at, UTC).isoformat(),
         "path": key,
     }
 

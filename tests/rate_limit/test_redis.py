@@ -293,6 +293,25 @@ def test_a_sliding_window_keeps_no_moment_that_counts_nothing(
     assert redis_server("LLEN", name) == 4
 
 
+@pytest.mark.parametrize("still_counting", [1, 2, 7])
+def test_a_burst_that_is_over_costs_no_command_per_request(
+    clock: SimulatedClock, redis_server: RedisServer, still_counting: int
+) -> None:
+    one = counter("6000/minute", algorithm=Algorithm.SLIDING_WINDOW)
+    key = ("k",)
+    assert clock.storage.take((one,), key)[0][0]
+    (name,) = (name for name in redis_server("KEYS", "*") if name != b"clock")
+    with redis_server.client() as client:
+        client.rpush(name, *([clock.now] * (5000 - 1)))
+        client.rpush(name, *(clock.now + 30_000_000 for _ in range(still_counting)))
+        clock.set(clock.now + 60_000_000)
+        client.config_resetstat()
+        assert clock.storage.take((one,), key)[0][:2] == (True, 6000 - still_counting - 1)
+        stats: dict[str, Any] = client.info("commandstats")
+    assert sum(stat["calls"] for stat in stats.values()) < 50
+    assert redis_server("LLEN", name) == still_counting + 1
+
+
 async def test_a_forgotten_script_is_sent_again(
     redis_server: RedisServer, storage: RedisRateLimitStorage
 ) -> None:

@@ -77,9 +77,21 @@ for i = 1, #KEYS do
       end
       length = redis.call('LLEN', key)
       oldest = tonumber(redis.call('LINDEX', key, 0))
-      while oldest <= now - period do
-        redis.call('LPOP', key)
-        length = length - 1
+      if oldest <= now - period then -- the first that counts is sought in steps that double, then halve
+        local first, last = 1, 1
+        while last < length - 1 and tonumber(redis.call('LINDEX', key, last)) <= now - period do
+          first, last = last + 1, math.min(last * 2, length - 1)
+        end
+        while first < last do
+          local middle = math.floor((first + last) / 2)
+          if tonumber(redis.call('LINDEX', key, middle)) <= now - period then
+            first = middle + 1
+          else
+            last = middle
+          end
+        end
+        redis.call('LTRIM', key, first, -1)
+        length = length - first
         oldest = tonumber(redis.call('LINDEX', key, 0))
       end
     end
