@@ -100,7 +100,7 @@ class EnvGatedException(RequestBlocked):
 
 
 class RateLimitExceededException(RequestBlocked):
-    """Too many requests. Of another limiter's refusal limit and times are not known: they are None."""
+    """Too many requests."""
 
     def __init__(
         self,
@@ -115,4 +115,7 @@ class RateLimitExceededException(RequestBlocked):
         self.reset_at = reset_at
         self.remaining = remaining
         self.key = key
-        super().__init__()
+        if limit is None or retry_after_seconds is None:  # of another limiter's refusal they are not known
+            super().__init__()
+        else:
+            super().__init__(f"Too many requests: {limit}, and room again in {retry_after_seconds:.1f} s.")

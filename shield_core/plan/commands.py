@@ -40,6 +40,12 @@ class Command(ABC):
     reason: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    def __post_init__(self) -> None:
+        # Operations take these as **by, where a misspelt argument would be lost without a word.
+        unknown = sorted(self.by.keys() - Authorship.__annotations__.keys())
+        if unknown:
+            raise TypeError(f"unexpected keyword argument: {', '.join(unknown)}")
+
     @abstractmethod
     def plan(self, snapshot: Snapshot) -> Commit:
         """Return what to write. Raises a ShieldException when the command is refused."""

@@ -1,6 +1,7 @@
 """What operators do with limits, and what requests meet then; awaited and through ``engine.sync``."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -108,6 +109,11 @@ class TestRoute:
         assert policy.exempt_ips == ("10.0.0.0/8",)
         assert shop.actions == ["rl_policy_set", "rl_policy_updated"]
 
+    def test_a_misspelt_argument_is_an_error(self, shop):
+        with pytest.raises(TypeError, match="unexpected keyword argument: key, rate"):
+            shop.set_rate_limit_policy("/pay", "GET", "3/366d", key="user", rate="4/s")
+        assert shop.get_rate_limit_policy("/pay", "GET") is None
+
     def test_a_changed_limit_keeps_counts(self, shop):
         shop.set_rate_limit_policy("/pay", "GET", "3/366d")
         assert shop.admitted() == 3
@@ -212,6 +218,8 @@ class TestRoute:
         assert 0 < denied.value.retry_after_seconds <= 60
         assert denied.value.reset_at > datetime.now(UTC)
         assert denied.value.key == "192.0.2.1"
+        assert re.fullmatch(r"Too many requests: 1/minute, and room again in [\d.]+ s\.", str(denied.value))
+        assert str(RateLimitExceededException(None, None, None, 0, "")) == "Too many requests."
 
     def test_hits_are_found_by_their_route(self, shop):
         for path in ("/pay", "/payments"):
