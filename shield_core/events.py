@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from shield_core.keys import EVERYTHING, Facet, RouteKey, Scope, parse_store_key
 from shield_core.models import (
     GlobalMaintenanceConfig,
@@ -43,6 +45,10 @@ class Audience(NamedTuple):
 
     proto: int
     service: str | None
+
+    @property
+    def is_service(self) -> bool:
+        return self.service is not None
 
     def hears(self, event: Event) -> bool:
         return self.service is None or event.service is None or event.service == self.service
@@ -85,6 +91,7 @@ def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
     def seen(scope: Scope) -> bool:
         return service is None or service_of(scope) == service
 
+    scoped = service is not None
     routes = [state for key, state in snapshot.routes.items() if seen(Scope("route", key))]
     own = Scope("service", service) if service else None
     resets = {
@@ -95,16 +102,16 @@ def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
     return {
         "epoch": snapshot.epoch,
         "revision": snapshot.revision,
-        "routes": [dumped(state) for state in routes],
-        "global": dumped(snapshot.maintenance(EVERYTHING)),
-        "service": dumped(snapshot.maintenance(own)) if own else None,
+        "routes": [dumped(state, for_service=scoped) for state in routes],
+        "global": dumped(snapshot.maintenance(EVERYTHING), for_service=scoped),
+        "service": dumped(snapshot.maintenance(own), for_service=scoped) if own else None,
         "rate_limits": [
             dumped(as_heard(policy, service))
             for scope, policy in snapshot.policies.items()
             if isinstance(policy, RateLimitPolicy) and seen(scope)
         ],
-        "global_rate_limit": _dumped_or_none(snapshot.policy(EVERYTHING)),
-        "service_rate_limit": _dumped_or_none(snapshot.policy(own)) if own else None,
+        "global_rate_limit": _dumped_or_none(snapshot.policy(EVERYTHING), scoped),
+        "service_rate_limit": _dumped_or_none(snapshot.policy(own), scoped) if own else None,
         "rate_limit_resets": resets,
         **({"services": _services(snapshot)} if service is None else {}),
     }
@@ -156,13 +163,16 @@ def service_of(scope: Scope) -> str | None:
             return None
 
 
-def dumped(value: StoredObject) -> dict[str, Any]:
+def dumped(value: BaseModel, *, for_service: bool = False) -> dict[str, Any]:
+    """Return an object as JSON has it; what operators note for each other is not for a service."""
     found: dict[str, Any] = value.model_dump(mode="json")
+    if for_service and "note" in found:
+        found["note"] = ""
     return found
 
 
-def _dumped_or_none(value: StoredObject | None) -> dict[str, Any] | None:
-    return dumped(value) if value is not None else None
+def _dumped_or_none(value: StoredObject | None, for_service: bool) -> dict[str, Any] | None:
+    return dumped(value, for_service=for_service) if value is not None else None
 
 
 def _services(snapshot: Snapshot) -> dict[str, Any]:
@@ -194,10 +204,10 @@ def _event(
     if facet is Facet.STATE and scope.kind == "route":
         return _state_event(key, value, service, snapshot, audience, now)
     if audience.proto == FULL:
-        payload = dumped(value) if value is not None else None
+        payload = _dumped_or_none(value, audience.is_service)
         return Event(service, {"type": "config", "key": key, "payload": payload})
     if facet is Facet.STATE:
-        return Event(service, {"type": "state", "payload": _sentinel(key, value, now)})
+        return Event(service, {"type": "state", "payload": _sentinel(key, value, audience, now)})
     return None
 
 
@@ -211,10 +221,11 @@ def _state_event(
 ) -> Event | None:
     if isinstance(value, RouteState):
         told = value if audience.proto == FULL else effective(value, now)
-        return Event(service, {"type": "state", "payload": dumped(told)})
+        return Event(service, {"type": "state", "payload": dumped(told, for_service=audience.is_service)})
     if audience.proto == FULL:
         return Event(service, {"type": "state_delete", "key": key})
-    return Event(service, {"type": "state", "payload": dumped(effective(_beneath(key, snapshot), now))})
+    beneath = effective(_beneath(key, snapshot), now)
+    return Event(service, {"type": "state", "payload": dumped(beneath, for_service=audience.is_service)})
 
 
 def _beneath(key: str, snapshot: Snapshot) -> RouteState:
@@ -244,10 +255,12 @@ def as_heard(policy: RateLimitPolicy, service: str | None) -> RateLimitPolicy:
     return policy.replace(path=str(policy.key._replace(service=None, method=None)))
 
 
-def _sentinel(key: str, value: StoredObject | None, now: datetime) -> dict[str, Any]:
+def _sentinel(key: str, value: StoredObject | None, audience: Audience, now: datetime) -> dict[str, Any]:
     """Return the maintenance of a scope as the state that plain clients understand."""
     config = value if isinstance(value, GlobalMaintenanceConfig) else GlobalMaintenanceConfig()
     told = config.model_copy(update={"enabled": config.in_force(now), "window": None})
+    if audience.is_service:
+        told = told.model_copy(update={"note": ""})
     return dumped(RouteState(path=key, reason=told.model_dump_json(), revision=config.revision))
 
 

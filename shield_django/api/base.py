@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from shield_core.events import effective, now
+from shield_core.events import dumped, effective, now
 from shield_core.models import RouteState
 from shield_core.plan import Authorship
 from shield_core.rate_limit.addresses import client_address
@@ -246,12 +246,12 @@ class ControlView(APIView):
             case RouteState():
                 self.etag = self.etag or f'"{value.revision}"'
                 told = value if self.asked.get("detail") else effective(value, now())
-                return told.model_dump(mode="json")
+                return dumped(told, for_service=self.principal.is_sdk)
             case BaseModel():
                 revision = getattr(value, "revision", None)
                 if revision is not None:
                     self.etag = self.etag or f'"{revision}"'
-                return value.model_dump(mode="json")
+                return dumped(value, for_service=self.principal.is_sdk)
             case list():
                 return [self.shown(one) for one in value]
         return value

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from shield_core.backends.memory import MemoryBackend
 from shield_core.engine import ShieldEngine
-from shield_core.events import FULL, PLAIN, Audience
+from shield_core.events import FULL, PLAIN, Audience, change_events, opening_events
 from shield_core.models import RouteState
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 from shield_django.stream.app import position_from
@@ -301,6 +302,33 @@ def test_plain_followers_hear_what_lies_beneath_a_deleted_state() -> None:
         await asyncio.sleep(0)
         assert (heard["GET:/a"], heard["GET:/b"]) == ("disabled", "active")
         history.engine.sync.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("proto", [PLAIN, FULL])
+def test_a_service_does_not_hear_what_operators_note_for_each_other(proto: int) -> None:
+    async def run() -> None:
+        async with ShieldEngine(service="shop") as engine:
+            await engine.register("GET:/a", {})
+            await engine.disable("shop:GET:/a", reason="shown", note="secret")
+            await engine.enable_service_maintenance("shop", reason="shown", note="secret")
+            snapshot, now = engine.replica.snapshot, datetime.now(UTC)
+            assert snapshot is not None
+            for service, hears in (("shop", False), (None, True)):
+                told = json.dumps([*opening_events(snapshot, Audience(proto, service), now)], default=str)
+                changed = json.dumps(
+                    [
+                        *change_events(
+                            snapshot.since(Cursor(snapshot.epoch, 0)).writes,
+                            snapshot,
+                            Audience(proto, service),
+                            now,
+                        )
+                    ],
+                    default=str,
+                )
+                assert [("secret" in one, "shown" in one) for one in (told, changed)] == [(hears, True)] * 2
 
     asyncio.run(run())
 
