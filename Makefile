@@ -13,6 +13,9 @@ find_python = for name in $(1); do \
 PYTHON ?= $(shell $(call find_python,$(BIN)/python python3.11 python3 python3.12 python3.13 python3.14 python))
 PYTHON313 ?= $(shell $(call find_python,python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python))
 
+# Two workers; a file's tests stay together, so that what they share is started once.
+SPREAD ?= -n 2 --dist loadfile
+
 # What is measured: COVERAGE= switches it off.
 COVERAGE ?= -m coverage run
 
@@ -38,13 +41,13 @@ demo-check: python ## Start the demo, see 200, 503 and 200 again, stop it
 test: python services ## Run all tests with coverage: ARGS="-k window -x"
 	@$(PYTHON) .ci/environment.py --quiet test
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -X dev $(COVERAGE) -m pytest $(ARGS)
+	@$(BIN)/python -X dev $(COVERAGE) -m pytest $(SPREAD) $(ARGS)
 	@$(if $(COVERAGE),$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report)
 
 test-313: ## Run the core and Django suites on Python 3.13 with Django 6.1
 	@test -n "$(PYTHON313)" || { echo "SKIPPED: no Python 3.13 on PATH or in ~/.pyenv"; exit 1; }
 	@$(PYTHON313) .ci/environment.py --quiet --venv .venv313 --with "django~=6.1.0" test
-	@.venv313/bin/python -X dev -m pytest --ignore tests/demo --ignore tests/docs $(ARGS)
+	@.venv313/bin/python -X dev -m pytest $(SPREAD) --ignore tests/demo --ignore tests/docs $(ARGS)
 
 test-fastapi-0115: python ## Run the FastAPI suites on FastAPI 0.115
 	@$(PYTHON) .ci/environment.py --quiet --venv .venv-fastapi-0115 --with "fastapi~=0.115.0" test
