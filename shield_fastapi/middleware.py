@@ -147,7 +147,7 @@ class ShieldMiddleware:
         return self._application
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start with the server, before the application; stop after it."""
+        """Start with the server, before the application; stop after it, before the server ends its loop."""
 
         async def receive_and_start() -> Message:
             message = await receive()
@@ -156,12 +156,15 @@ class ShieldMiddleware:
                 await self._start()
             return message
 
+        async def stop_and_send(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await self._stop()
+            await send(message)
+
         try:
-            await self.app(scope, receive_and_start, send)
+            await self.app(scope, receive_and_start, stop_and_send)
         finally:
-            if self._starting is not None:
-                self._starting.cancel()
-            await self.engine.stop()
+            await self._stop()
 
     async def _start(self) -> None:
         """Start the engine; one whose store hangs or is down must not keep the application waiting."""
@@ -169,6 +172,11 @@ class ShieldMiddleware:
         self._starting.add_done_callback(_tell_of_failure)
         await asyncio.sleep(0)  # it has made this loop the backend's home by now
         await self._replica.ready_async()
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+        await self.engine.stop()
 
 
 def _tell_of_failure(starting: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -134,4 +134,6 @@ async def lifespan(app: Any) -> AsyncIterator[list[dict[str, Any]]]:
         told.append(answer.result())
         if phase == "startup":
             yield told
-    await task
+    task.cancel()  # as uvicorn does, which ends its loop now
+    with suppress(asyncio.CancelledError):
+        await task

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from shield_core.backends.file import FileBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import BackendError, ShieldException
-from shield_fastapi import ShieldMiddleware, env_only, maintenance
+from shield_fastapi import ShieldMiddleware, env_only, maintenance, rate_limit
 from tests.conftest import eventually
 from tests.core.notebook import NotebookBackend
 from tests.fastapi_app.caller import Caller, exchange, lifespan
@@ -55,6 +56,19 @@ async def test_lifespan_awaits_the_first_load_and_stops_at_the_end(backend: Any)
     assert told[1] == {"type": "lifespan.shutdown.complete"}
     left = set(threading.enumerate()) - before
     assert not [one for one in left if one.name.startswith("shield-")]
+
+
+async def test_a_restart_takes_up_the_counters_in_a_file(tmp_path: Any) -> None:
+    left = []
+    for _ in range(2):
+        engine = ShieldEngine(FileBackend(tmp_path / "state.json"), "test")
+        app = FastAPI()
+        app.get("/x")(rate_limit("5/hour", algorithm="sliding_window")(ok))
+        app.add_middleware(ShieldMiddleware, engine=engine)
+        async with lifespan(app):
+            left.append((await Caller(app).get("/x")).headers["x-ratelimit-remaining"])
+
+    assert left == ["4", "3"]
 
 
 async def test_rules_are_in_force_when_the_applications_own_startup_runs() -> None:
