@@ -14,7 +14,12 @@ from django.http import Http404
 from django.utils.http import parse_etags
 from pydantic import BaseModel
 from rest_framework import serializers
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied, ValidationError
+from rest_framework.exceptions import (
+    NotAuthenticated,
+    PermissionDenied,
+    UnsupportedMediaType,
+    ValidationError,
+)
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -33,6 +38,8 @@ from shield_django.api.formats import (
     JSONAnswer,
     JSONBody,
     JSONFirst,
+    is_in_utf8,
+    measure_body,
     prefers_html,
     refuse_forms,
 )
@@ -110,7 +117,11 @@ class ControlView(APIView):
     # -- before the handler -----------------------------------------------------------------
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        self.control = control_of(request._request)
+        plain = request._request
+        self.control = control_of(plain)
+        if not is_in_utf8(plain):
+            raise UnsupportedMediaType(request.content_type, "Everything is read as UTF-8.")
+        measure_body(plain, self.body_limit)
         refuse_forms(request)
         super().initial(request, *args, **kwargs)
         handled = self._operation(request)

@@ -78,7 +78,7 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
             matches = {"ambiguous_matches": error.matches} if isinstance(error, AmbiguousRouteError) else {}
             return _failure(status, str(error), **matches)
     request = context["request"]
-    logger.error("The API failed at %s", request.path, exc_info=error, extra={"request": request._request})
+    logger.error("The API failed at %r", request.path, exc_info=error, extra={"request": request._request})
     got_request_exception.send(sender=None, request=request._request)
     return _failure(500, "Shield failed: the server's log tells more.")
 

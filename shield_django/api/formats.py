@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -29,6 +32,11 @@ Value = TypeVar("Value")
 class TooLarge(APIException):
     status_code = 413
     default_detail = "The body is too large."
+
+
+class LengthRequired(APIException):
+    status_code = 411
+    default_detail = "Send the body with its Content-Length: under WSGI one without it cannot be read."
 
 
 class JSONBody(BaseParser):
@@ -95,6 +103,28 @@ def refuse_forms(request: Request) -> None:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length != "0" or request.content_type.startswith(_FORMS):
             raise UnsupportedMediaType(request.content_type)
+
+
+def measure_body(request: HttpRequest, limit: int) -> None:
+    """Give a body that came in chunks its length: DRF takes one without it for none at all.
+
+    At most ``limit`` bytes, and one that tells that there are more. Raises LengthRequired.
+    """
+    if request.META.get("CONTENT_LENGTH") or request.method in ("GET", "HEAD"):
+        return
+    if isinstance(request, WSGIRequest):
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            raise LengthRequired
+        return
+    body = request.read(limit + 1)
+    request._body = body  # where Django and DRF look for what was read
+    request.META["CONTENT_LENGTH"] = str(len(body))
+
+
+def is_in_utf8(request: HttpRequest) -> bool:
+    """Whether a request says of itself nothing else; Django would decode its fields with any codec."""
+    named = request.encoding
+    return named is None or codecs.lookup(named).name in ("utf-8", "ascii")
 
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")

@@ -16,7 +16,7 @@ class Services(ControlView):
 
     endpoint = "services"
 
-    @operation(list[str], asks=bodies.RouteQuery)
+    @operation(list[str] | list[answers.ServiceDetail], asks=bodies.RouteQuery)
     def get(self) -> Any:
         names = self.sync.list_services()
         if not self.asked.get("detail"):

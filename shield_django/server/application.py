@@ -129,11 +129,11 @@ class ShieldServer:
         from shield_django.control import SCOPE_KEY
 
         _, path = self._addresses.split(scope)
+        answer = protected(send)
         if path in ("/healthz", "/readyz"):
             # Whatever the Host: whoever looks after the process asks for an address, not for a name.
-            await self._tell_health(scope, send, path)
+            await self._tell_health(scope, answer, path)
             return
-        answer = protected(send)
         try:
             scope = {**self._addresses.seen_by_client(scope), SCOPE_KEY: self.control}
         except BadHost:

@@ -45,6 +45,8 @@ _ENGINES = {
 }
 #: Seconds for which a login waits for the counters of failed ones.
 _PATIENCE = 2
+#: How many counters of failed logins a process keeps without Redis.
+_COUNTED = 100_000
 _made_here = False
 
 
@@ -130,7 +132,12 @@ def own_settings(
 
 def _cache(redis_url: str) -> dict[str, Any]:
     if not redis_url:
-        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "shield"}
+        return {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": "shield",
+            # More than failed logins from everywhere fill while they count; Django's 300 forget them.
+            "OPTIONS": {"MAX_ENTRIES": _COUNTED},
+        }
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": redis_url,

@@ -12,12 +12,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.messages.storage.cookie import CookieStorage
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CSRF_SESSION_KEY, CsrfViewMiddleware
 from django.urls import set_urlconf
 from django.utils.cache import patch_vary_headers
 from django.utils.crypto import get_random_string
 
+from shield_django.api.formats import is_in_utf8
 from shield_django.auth.principals import ANYBODY, Nobody, Principal
 from shield_django.auth.tokens import InvalidToken
 from shield_django.control import ControlPlane, control_of
@@ -42,6 +44,8 @@ def guarded(get_response: Get) -> Get:
         request.urlconf = URLCONF
         set_urlconf(URLCONF)
         request.get_host()  # raises DisallowedHost
+        if not is_in_utf8(request):
+            raise BadRequest("Everything is read as UTF-8.")
         request.user = _user(control, request)  # type: ignore[assignment]
         notes = CookieStorage(request)
         notes.cookie_name = f"{control.cookie_prefix}_notes"

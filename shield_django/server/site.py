@@ -43,6 +43,7 @@ class LoginForm(forms.Form):
     )
     password = forms.CharField(
         label=gettext_lazy("Password"),
+        max_length=4096,
         strip=False,
         widget=forms.PasswordInput({"autocomplete": "current-password"}),
     )

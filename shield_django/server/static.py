@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import os
 import posixpath
 from functools import lru_cache
 from importlib.metadata import version
@@ -72,8 +73,8 @@ def _find(name: str) -> Path | None:
         root = Path(settings.STATIC_ROOT).resolve()
         collected = (root / name).resolve()
         found = str(collected) if collected.is_relative_to(root) else None
-    path = Path(str(found)) if found else None
-    return path if path is not None and path.is_file() else None
+    # os.path: a name that is too long for a file is no error there.
+    return Path(str(found)) if found and os.path.isfile(str(found)) else None
 
 
 @lru_cache(maxsize=512)

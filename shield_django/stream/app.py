@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import DisallowedHost, RequestDataTooBig
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
 
@@ -66,7 +66,10 @@ async def stream_application(scope: Scope, receive: Receive, send: Send) -> None
 
 async def _opened(scope: Scope, send: Send) -> tuple[EventStream, Cursor | None]:
     """Return a stream for a request. Raises Refused. Nothing of the request stays with the stream."""
-    request = ASGIRequest(scope, BytesIO())
+    try:
+        request = ASGIRequest(scope, BytesIO())
+    except UnicodeDecodeError as error:
+        raise Refused(400, "The query is not in UTF-8.") from error
     control = control_of(request)
     await _ready(control)
     wish = _wish(request, control)
@@ -94,7 +97,7 @@ def _wish(request: ASGIRequest, control: ControlPlane) -> Wish:
         query = request.GET
     except DisallowedHost as error:
         raise Refused(400, "This host name is not served here.") from error
-    except RequestDataTooBig as error:
+    except SuspiciousOperation as error:
         raise Refused(400, "The query has too many parameters.") from error
     proto = query.get("proto", str(PLAIN))
     if proto not in (str(PLAIN), str(FULL)):
@@ -180,6 +183,8 @@ async def _refuse(send: Send, refused: Refused) -> None:
         "content-type": "application/json",
         "content-length": str(len(body)),
         "cache-control": "no-store",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+        "x-content-type-options": "nosniff",
         **refused.headers,
     }
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
