@@ -33,17 +33,17 @@ def _limits_apply() -> Any:
 
 
 class LimitedApi(Api):
-    get = rate_limit("10/minute", key="user")(lambda *args, **kwargs: Api.get(*args, **kwargs))
-    post = rate_limit("10/minute", key="user")(lambda *args, **kwargs: Api.post(*args, **kwargs))
+    get = rate_limit("10/366d", key="user")(lambda *args, **kwargs: Api.get(*args, **kwargs))
+    post = rate_limit("10/366d", key="user")(lambda *args, **kwargs: Api.post(*args, **kwargs))
 
 
 class StrictApi(Api):
-    post = rate_limit("2/minute", key="user", on_missing_key="block")(
+    post = rate_limit("2/366d", key="user", on_missing_key="block")(
         lambda *args, **kwargs: Api.post(*args, **kwargs)
     )
 
 
-@rate_limit("10/minute", key="user")
+@rate_limit("10/366d", key="user")
 @api_view(["GET"])
 @authentication_classes([TokenAuthentication, SignedToken])
 def function_api(request: Any) -> Response:
@@ -53,11 +53,11 @@ def function_api(request: Any) -> Response:
 class LimitedSet(ViewSet):
     authentication_classes = (TokenAuthentication, SignedToken)
 
-    @rate_limit("10/minute", key="user")
+    @rate_limit("10/366d", key="user")
     def list(self, request: Any) -> Response:
         return Response({"user": request.user.username})
 
-    @rate_limit("10/minute", key="user")
+    @rate_limit("10/366d", key="user")
     @action(detail=False, authentication_classes=[SignedToken])
     def signed(self, request: Any) -> Response:
         return Response({"user": request.user.username})
@@ -201,7 +201,7 @@ def test_a_stream_is_not_read_before_the_view(client: Caller, urls: Any) -> None
     class Upload(Api):
         parser_classes = (MultiPartParser,)
 
-        @rate_limit("10/minute", key="user")
+        @rate_limit("10/366d", key="user")
         def post(self, request: Any) -> Response:
             return Response({"read": request._request._read_started})
 
@@ -212,7 +212,7 @@ def test_a_stream_is_not_read_before_the_view(client: Caller, urls: Any) -> None
 
 def test_a_function_sees_the_user_of_the_view(client: Caller, urls: Any) -> None:
     class ByName(Api):
-        get = rate_limit("1/minute", key=lambda request: request.user.username)(
+        get = rate_limit("1/366d", key=lambda request: request.user.username)(
             lambda *args, **kwargs: Api.get(*args, **kwargs)
         )
 
@@ -232,7 +232,7 @@ def test_a_limit_by_address_does_not_authenticate(client: Caller, urls: Any) -> 
 
     class ByAddress(Api):
         authentication_classes = (Counting,)
-        get = rate_limit("1/minute")(lambda *args, **kwargs: Api.get(*args, **kwargs))
+        get = rate_limit("1/366d")(lambda *args, **kwargs: Api.get(*args, **kwargs))
 
     urls(path("cart/", ByAddress.as_view()))
     assert [client.status("/cart/", **signed("ann")) for _ in range(2)] == [200, 429]
@@ -250,7 +250,7 @@ def test_drf_throttles_keep_working_beside_limits(client: Caller, urls: Any, set
         permission_classes = ()
         throttle_classes = (Slow, SlowStrangers)
 
-        @rate_limit("5/minute", key="user")
+        @rate_limit("5/366d", key="user")
         def get(self, request: Any) -> Response:
             return Response({})
 
