@@ -17,6 +17,8 @@ _SAID = {
     503: gettext_lazy("The store does not answer. Nothing was changed; try again."),
 }
 
+_HEADERS = {"Cache-Control": "no-store"}
+
 
 def is_api(request: HttpRequest) -> bool:
     return f"{request.path_info}/".startswith("/api/")
@@ -25,9 +27,9 @@ def is_api(request: HttpRequest) -> bool:
 def answer(request: HttpRequest, status: int, text: str = "") -> HttpResponse:
     said = text or str(_SAID[status])
     if is_api(request):
-        return JsonResponse({"error": said}, status=status)
+        return JsonResponse({"error": said}, status=status, headers=_HEADERS)
     page = render_to_string("admin/shield/server/error.html", {"said": said, "status": status}, request)
-    return HttpResponse(page, status=status)
+    return HttpResponse(page, status=status, headers=_HEADERS)
 
 
 def bad_request(request: HttpRequest, exception: Any = None) -> HttpResponse:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.core.validators import RegexValidator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, include, path, re_path, reverse
@@ -21,6 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from shield_core.plan import Authorship
 from shield_django.admin.site import ShieldAdminSite
 from shield_django.api.errors import TooManyLogins
+from shield_django.api.formats import CONTROL
 from shield_django.api.throttle import LoginThrottle
 from shield_django.auth.principals import principal_in
 from shield_django.auth.tokens import Token
@@ -39,6 +41,8 @@ class LoginForm(forms.Form):
     username = forms.CharField(
         label=gettext_lazy("Username"),
         max_length=255,
+        # What failed is written into the audit log, which is read in terminals.
+        validators=[RegexValidator(CONTROL, inverse_match=True)],
         widget=forms.TextInput({"autofocus": True, "autocomplete": "username", "autocapitalize": "none"}),
     )
     password = forms.CharField(
@@ -78,7 +82,7 @@ class ServerSite(ShieldAdminSite):
         if request.method != "POST" and self.has_permission(request):
             return HttpResponseRedirect(self._next(request))
         form = LoginForm(request.POST or None)
-        status, headers = 200, {}
+        status, headers = (400 if form.errors else 200), {}
         if request.method == "POST" and form.is_valid():
             try:
                 token = _log_in(control, request, **form.cleaned_data)
