@@ -90,9 +90,12 @@ class SyncEngine:
         """Gate the route to ``envs``; an empty list lifts the gate."""
         return drive(self._engine.set_env_only(path, envs, reason, **by))
 
-    def schedule_maintenance(self, path: str, window: MaintenanceWindow, reason: str='', **by: Unpack[Authorship]) -> RouteState:
-        """Set the route's window, in place of the one it has."""
-        return drive(self._engine.schedule_maintenance(path, window, reason, **by))
+    def schedule_maintenance(self, path: str, window: MaintenanceWindow, reason: str='', instead: bool=False, **by: Unpack[Authorship]) -> RouteState:
+        """Set the route's window, in place of the one it has.
+
+            ``instead``: also in place of maintenance or disabled for good, which ends with the window.
+            """
+        return drive(self._engine.schedule_maintenance(path, window, reason, instead, **by))
 
     def cancel_schedule(self, path: str, reason: str='', **by: Unpack[Authorship]) -> RouteState:
         """Take the route's window away, a running one too."""
@@ -174,7 +177,7 @@ class SyncEngine:
         """Let the counters of a scope begin anew, in every process."""
         return drive(self._engine.reset_limit(scope, reason, all_methods, **by))
 
-    def set_rate_limit_policy(self, path: str, method: str | None=None, limit: str | None=None, *, algorithm: str | None=None, key_strategy: str | None=None, on_missing_key: str | None=None, burst: int | None=None, tiers: Sequence[Mapping[str, str]] | None=None, tier_resolver: str | None=None, exempt_ips: Sequence[str] | None=None, exempt_roles: Sequence[str] | None=None, shadow: bool | None=None, reason: str='', **by: Unpack[Authorship]) -> RateLimitPolicy:
+    def set_rate_limit_policy(self, path: str, method: str | None=None, limit: str | None=None, *, algorithm: str | None=None, key_strategy: str | None=None, on_missing_key: str | None=None, burst: int | None=None, tiers: Mapping[str, str] | Sequence[Mapping[str, str]] | None=None, tier_resolver: str | None=None, exempt_ips: Sequence[str] | None=None, exempt_roles: Sequence[str] | None=None, shadow: bool | None=None, reason: str='', **by: Unpack[Authorship]) -> RateLimitPolicy:
         """Set a route's limit; what is None stays as it is, at first as the code has it."""
         return drive(self._engine.set_rate_limit_policy(path, method, limit, algorithm=algorithm, key_strategy=key_strategy, on_missing_key=on_missing_key, burst=burst, tiers=tiers, tier_resolver=tier_resolver, exempt_ips=exempt_ips, exempt_roles=exempt_roles, shadow=shadow, reason=reason, **by))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from tests import api_shield
 from tests.postgres import Postgres
 from tests.redis_server import RedisServer
 
@@ -61,3 +63,14 @@ def redis_server(redis_process: RedisServer) -> RedisServer:
     """The Redis server, empty."""
     redis_process("FLUSHALL")
     return redis_process
+
+
+@pytest.fixture(scope="session")
+def published(request: pytest.FixtureRequest) -> Path:
+    """The programs of `api-shield` 0.8.3, in an environment of its own that is kept between test runs."""
+    folder = Path(request.config.cache.mkdir("api-shield-0.8.3-all"))  # type: ignore[union-attr]
+    try:
+        return api_shield.install(folder)
+    except OSError as error:
+        missing_service("api-shield 0.8.3", str(error))
+        raise

@@ -84,10 +84,18 @@ class RouteOperations(Committing):
         return await self._route(plan.SetEnvironments, path, by, reason=reason, envs=tuple(envs))
 
     async def schedule_maintenance(
-        self, path: str, window: MaintenanceWindow, reason: str = "", **by: Unpack[Authorship]
+        self,
+        path: str,
+        window: MaintenanceWindow,
+        reason: str = "",
+        instead: bool = False,
+        **by: Unpack[Authorship],
     ) -> RouteState:
-        """Set the route's window, in place of the one it has."""
-        return await self._route(plan.Schedule, path, by, reason=reason, window=window)
+        """Set the route's window, in place of the one it has.
+
+        ``instead``: also in place of maintenance or disabled for good, which ends with the window.
+        """
+        return await self._route(plan.Schedule, path, by, reason=reason, window=window, instead=instead)
 
     async def cancel_schedule(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState:
         """Take the route's window away, a running one too."""

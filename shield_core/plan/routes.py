@@ -94,8 +94,7 @@ class Enable(RouteCommand):
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         window = state.window if state.window and state.window.start > self.now else None
-        gated = state.allowed_envs or state.status is RouteStatus.ENV_GATED
-        status = RouteStatus.ENV_GATED if gated else _open_status(code)
+        status = _unblocked_status(state, code)
         enabled = self._override(state, code, status=status, reason="", read_only=False, window=window)
         return self._settled(enabled, code)
 
@@ -145,15 +144,22 @@ class SetMaintenance(RouteCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(RouteCommand):
-    """Set the route's window, in place of the one it has."""
+    """Set the route's window, in place of the one it has.
+
+    ``instead``: also in place of maintenance or disabled for good, which ends with the window.
+    """
 
     window: MaintenanceWindow
+    instead: bool = False
 
     action = "schedule"
     blocks = True
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
-        return _scheduled(self, state, code, self.window)
+        scheduled = _scheduled(self, state, code, self.window)
+        if not self.instead:
+            return scheduled
+        return scheduled.replace(status=_unblocked_status(state, code), reason="", read_only=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +283,12 @@ def code(snapshot: Snapshot, state: RouteState) -> Baseline:
     if state.origin == "code" or state.baseline is not None or bare is None:
         return state.code
     return bare.here
+
+
+def _unblocked_status(state: RouteState, code: Baseline) -> RouteStatus:
+    """Return what is left without maintenance and disabled: a gate stays."""
+    gated = state.allowed_envs or state.status is RouteStatus.ENV_GATED
+    return RouteStatus.ENV_GATED if gated else _open_status(code)
 
 
 def _open_status(code: Baseline) -> RouteStatus:

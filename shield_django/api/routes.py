@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest
 
-from shield_core.models import RouteState, RouteStatus
+from shield_core.events import now
+from shield_core.models import BLOCKING, MaintenanceWindow, RouteState, RouteStatus
+from shield_core.plan import Authorship
 from shield_django.api import bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.bodies import window_of
+
+_A_MOMENT, _CLOCKS_DIFFER = timedelta(seconds=10), timedelta(minutes=1)
+_OPEN = frozenset(RouteStatus) - BLOCKING
 
 
 class Routes(ControlView):
@@ -111,7 +117,30 @@ class Schedule(RouteAction):
     def post(self, key: str) -> Any:
         window = window_of(self.said, RouteStatus.MAINTENANCE)
         assert window is not None
-        return self.sync.schedule_maintenance(self.target_in_url(key), window, self.reason, **self.by)
+        target = self.target_in_url(key)
+        disabled = self._disabled_just_now(target, window)
+        if disabled is None:
+            return self.sync.schedule_maintenance(target, window, self.reason, **self.by)
+        window = window.replace(status=RouteStatus.DISABLED, start=min(window.start, now()))
+        by: Authorship = {**self.by, "expected_revision": self.expected_revision or disabled.revision}
+        return self.sync.schedule_maintenance(target, window, self.reason, instead=True, **by)
+
+    def _disabled_just_now(self, target: str, window: MaintenanceWindow) -> RouteState | None:
+        """Return the route if the same caller has closed it a moment ago, and now says until when.
+
+        So `disable --until` of api-shield's CLI does it: first for good, then a window from now on.
+        It has told its user that the route will open again.
+        """
+        by_name = "status" in self.said  # which that CLI never says
+        if self.principal.platform != "cli" or by_name or abs(window.start - now()) > _CLOCKS_DIFFER:
+            return None
+        state = self.sync.get_state(target)
+        log = self.sync.get_audit_log(state.path, limit=1) if state.status is RouteStatus.DISABLED else []
+        if not log or now() - log[0].timestamp > _A_MOMENT or log[0].revision != state.revision:
+            return None
+        done = (log[0].action, log[0].actor, log[0].platform, log[0].reason)
+        was_open = log[0].details.get("before", {}).get("status") in _OPEN
+        return state if was_open and done == ("disable", self.by["actor"], "cli", self.reason) else None
 
     @operation(RouteState, takes=bodies.Change, asks=bodies.ChangeQuery)
     def delete(self, key: str) -> Any:

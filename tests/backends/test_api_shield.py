@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,33 +13,15 @@ import pytest
 
 from shield_core.backends.file import FileBackend
 from shield_core.backends.redis import RedisBackend
-from tests.conftest import eventually, missing_service
+from tests.conftest import eventually
 
 PROGRAM = Path(__file__).with_name("api_shield_process.py")
 
 
-@pytest.fixture(scope="session")
-def api_shield_python(request: pytest.FixtureRequest) -> str:
-    """The interpreter of an environment with the package, kept between test runs."""
-    folder = Path(request.config.cache.mkdir("api-shield-0.8.3-limits"))  # type: ignore[union-attr]
-    python, complete = folder / "venv" / "bin" / "python", folder / "complete"
-    if not complete.exists():
-        shutil.rmtree(folder / "venv", ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-        command = [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "api-shield[redis,rate-limit]==0.8.3",
-            "aiofiles",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            missing_service("api-shield 0.8.3", done.stderr[-300:])
-        complete.touch()
-    return str(python)
+@pytest.fixture
+def api_shield_python(published: Path) -> str:
+    """The interpreter of its environment."""
+    return str(published / "python")
 
 
 class Published:
@@ -61,7 +41,7 @@ class Published:
 
 
 @contextmanager
-def published(python: str, kind: str, where: str) -> Iterator[Published]:
+def running(python: str, kind: str, where: str) -> Iterator[Published]:
     command = [python, str(PROGRAM), kind, where]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -91,7 +71,7 @@ def test_a_store_that_it_wrote_loads(
     api_shield_python: str, stores: tuple[str, str, Any], start_engine: Any
 ) -> None:
     kind, where, backend = stores
-    with published(api_shield_python, kind, where) as theirs:
+    with running(api_shield_python, kind, where) as theirs:
         for name in ("open", "maintenance", "disabled"):
             theirs("register", f"GET:/{name}", {})
         theirs("set_maintenance", "GET:/maintenance", reason="database", actor="ann")
@@ -120,7 +100,7 @@ def test_it_reads_what_was_written_since(
     engine = start_engine(backend)
     engine.sync.register_batch([("GET:/open", {}), ("GET:/disabled", {})])
     engine.sync.disable("GET:/disabled", "fraud")
-    with published(api_shield_python, kind, where) as theirs:
+    with running(api_shield_python, kind, where) as theirs:
         state = theirs("get_state", "GET:/disabled")
         assert (state["status"], state["reason"]) == ("disabled", "fraud")
 
@@ -129,7 +109,7 @@ def test_what_its_running_processes_publish_is_adopted(
     api_shield_python: str, redis_server: Any, start_engine: Any
 ) -> None:
     ours = [start_engine(RedisBackend(redis_server.url)) for _ in range(3)]
-    with published(api_shield_python, "redis", redis_server.url) as theirs:
+    with running(api_shield_python, "redis", redis_server.url) as theirs:
         theirs("register", "GET:/open", {})
         theirs("register", "GET:/disabled", {})
         ours[0].sync.register_batch([("GET:/open", {}), ("GET:/disabled", {})])
@@ -160,7 +140,7 @@ def test_an_adopted_change_is_one_commit_whoever_follows(
     for engine in ours:
         eventually(lambda engine=engine: engine.backend._pubsub is not None)
     before = ours[0].sync.get_state("GET:/disabled").revision
-    with published(api_shield_python, "redis", redis_server.url) as theirs:
+    with running(api_shield_python, "redis", redis_server.url) as theirs:
         theirs("disable", "GET:/disabled", reason="theirs")
     for engine in ours:
         eventually(lambda engine=engine: "/disabled" not in open_paths(engine))
@@ -180,7 +160,7 @@ def test_the_limits_that_it_wrote_load_and_can_be_changed(
     api_shield_python: str, stores: tuple[str, str, Any], start_engine: Any
 ) -> None:
     kind, where, backend = stores
-    with published(api_shield_python, kind, where) as theirs:
+    with running(api_shield_python, kind, where) as theirs:
         theirs("register", "GET:/open", {})
         theirs(
             *("set_rate_limit_policy", "/open", "GET", "10/minute"),

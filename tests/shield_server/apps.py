@@ -29,7 +29,8 @@ def server_from_options(*, stocked=True):
         options["auth"] = tuple(options["auth"])
     if options.get("backend") in (None, "memory"):
         options["backend"] = MemoryBackend()
-        stock(options["backend"])
+        if stocked:
+            stock(options["backend"])
         return ShieldServer(**options)
     made = ShieldServer(**options)
     if stocked and options["backend"] != "models":
