@@ -136,6 +136,39 @@ def test_a_window_is_scheduled_and_cancelled(olga):
     assert olga("DELETE", f"{in_url()}/schedule").status_code == 400
 
 
+def test_a_block_and_then_a_window_from_now_on_is_a_block_until_its_end(olga):
+    olga("POST", f"{in_url()}/disable", {"reason": "gone"})
+    window = {"start": soon(seconds=20), "end": soon(hours=2), "reason": "gone"}
+    told = olga("POST", f"{in_url()}/schedule?detail=1", window).json()
+    assert (told["status"], told["window"]["status"], told["reason"]) == ("active", "disabled", "")
+    assert olga("GET", in_url()).json()["status"] == "disabled"
+
+
+@pytest.mark.parametrize("difference", ["who", "platform", "reason", "later", "kind", "before", "since"])
+def test_any_other_window_leaves_a_route_disabled(plane, olga, difference):
+    window = {"start": soon(seconds=-1), "end": soon(hours=2), "reason": "gone"}
+    caller = olga
+    if difference == "before":
+        olga("POST", f"{in_url()}/maintenance", {"reason": "moving"})
+    olga("POST", f"{in_url()}/disable", {"reason": "gone"})
+    match difference:
+        case "who":
+            caller = plane.operator("viktor")
+        case "platform":
+            caller = plane.operator(platform="dashboard")
+        case "reason":
+            window["reason"] = "another"
+        case "later":
+            window["start"] = soon(minutes=5)
+        case "kind":
+            window["status"] = "maintenance"
+        case "since":
+            olga("DELETE", f"{in_url()}/override")
+            plane.sync.disable(ROUTE, "gone", actor="olga", platform="admin")
+    told = caller("POST", f"{in_url()}/schedule?detail=1", window).json()
+    assert told["status"] == "disabled"
+
+
 def test_an_environment_gate_is_set_and_lifted(olga):
     gated = olga("POST", f"{in_url()}/env", {"envs": ["staging"]}).json()
     assert (gated["status"], gated["allowed_envs"]) == ("env_gated", ["staging"])

@@ -246,6 +246,20 @@ def test_a_schedule_takes_the_place_of_the_window_before_it():
     assert shop.state(KEY).window == RUNNING
 
 
+@pytest.mark.parametrize("block", [Disable, SetMaintenance])
+@pytest.mark.parametrize(
+    "code, base", [("active", "active"), ("maintenance", "active"), ("env_gated", "env_gated")]
+)
+def test_a_window_instead_of_a_block_opens_the_route_when_it_ends(block, code, base):
+    shop = store(*CODE[code])
+    shop.run(block, KEY, reason="gone")
+    shop.run(Schedule, KEY, window=RUNNING.replace(status="disabled"), instead=True)
+    assert shop.answer("GET", "/x") == "disabled"
+    shop.now = RUNNING.end
+    assert shop.answer("GET", "/x") == "open"
+    assert (shop.state(KEY).status, shop.state(KEY).reason) == (base, "")
+
+
 def test_a_window_without_a_reason_gets_that_of_the_command():
     shop = store()
     shop.run(Schedule, KEY, window=FUTURE.replace(reason=""), reason="from the command")
