@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_network
@@ -175,6 +176,14 @@ class RateLimitPolicy(_Policy):
     @property
     def key(self) -> RouteKey:
         return RouteKey.parse(self.path)._replace(method=self.method or None)
+
+    @field_validator("tiers", mode="before")
+    @classmethod
+    def _tiers_may_be_a_dictionary(cls, value: object) -> object:
+        """Take tiers as the decorator takes them, too: ``{"pro": "1000/minute"}``."""
+        if isinstance(value, Mapping):
+            return [{"name": name, "limit": limit} for name, limit in value.items()]
+        return value
 
     @field_validator("exempt_ips")
     @classmethod

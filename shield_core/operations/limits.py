@@ -83,7 +83,7 @@ class LimitOperations(Committing):
         key_strategy: str | None = None,
         on_missing_key: str | None = None,
         burst: int | None = None,
-        tiers: Sequence[Mapping[str, str]] | None = None,
+        tiers: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
         tier_resolver: str | None = None,
         exempt_ips: Sequence[str] | None = None,
         exempt_roles: Sequence[str] | None = None,

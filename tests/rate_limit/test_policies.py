@@ -474,6 +474,15 @@ class TestTiersOfTheCode:
         assert shop.admitted(path="/tiers") == 5
 
 
+class TestTiersOfAnOperator:
+    def test_may_be_a_dictionary_as_in_the_code(self, shop):
+        shop.set_rate_limit_policy("/pay", "GET", "1/366d", tiers={"pro": "3/366d", "staff": "unlimited"})
+        assert [(tier.name, tier.limit) for tier in shop.get_rate_limit_policy("/pay", "GET").tiers] == [
+            ("pro", "3/366d"),
+            ("staff", "unlimited"),
+        ]
+
+
 class TestRecovery:
     def test_reset_all_lifts_the_limits_of_operators(self, shop):
         shop.set_rate_limit_policy("/pay", "GET", "1/366d")
