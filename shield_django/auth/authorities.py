@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.contrib.auth import authenticate, get_user_model
-from django.contrib.auth.hashers import check_password, identify_hasher, make_password
+from django.contrib.auth.hashers import check_password, identify_hasher
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -71,7 +71,6 @@ class Passwords(Authority):
             self._passwords[username] = password
         if not self._passwords:
             raise ImproperlyConfigured("auth= names nobody; leave it out for an open server.")
-        self._hashed_nobody = ""
 
     def check(self, request: HttpRequest, username: str, password: str) -> bool:
         known = self._passwords.get(username)
@@ -93,11 +92,8 @@ class Passwords(Authority):
         return check_password(password, known) if _is_hash(known) else constant_time_compare(password, known)
 
     def _nobody(self) -> str:
-        """Return a password that nobody has, of the kind that the others are."""
-        if not any(map(_is_hash, self._passwords.values())):
-            return _NOBODY
-        self._hashed_nobody = self._hashed_nobody or make_password(None) or ""
-        return self._hashed_nobody or make_password(_NOBODY)
+        """Return what takes as long to compare with as the passwords there are."""
+        return next(filter(_is_hash, self._passwords.values()), _NOBODY)
 
 
 class Foreign(Authority):

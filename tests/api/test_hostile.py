@@ -73,6 +73,20 @@ def test_a_body_that_says_to_be_short_is_read_no_further(memory_plane):
     assert answer.status_code == 413
 
 
+def test_a_body_that_wsgi_does_not_hand_on_is_not_taken_for_none(memory_plane):
+    before = memory_plane.revision
+    headers = {"Transfer-Encoding": "chunked"}
+    answer = memory_plane.operator()("POST", "global/enable", b"", headers=headers)
+    assert (answer.status_code, set(answer.json())) == (411, {"error"})
+    assert memory_plane.revision == before
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "latin-1"])
+def test_what_is_said_not_to_be_utf_8_is_refused(memory_plane, charset):
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    assert memory_plane.operator()("GET", "routes?x=%41", headers=headers).status_code == 415
+
+
 @pytest.mark.parametrize(
     "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
 )
