@@ -2,6 +2,7 @@
 
 Lifespan does not tell in time: uvicorn sends its shutdown after all streams have ended, daphne none at
 all. So the handlers of SIGTERM and SIGINT are wrapped, by the main thread, at its first stream.
+Who comes again at once, on a connection that the server has not closed yet, is sent away as well.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
 from shield_core import forking
+
+#: Seconds after a signal in which no new stream begins; after them the signal was not the end.
+_STOPPING = 5.0
+_WHY = "stopping"
 
 
 class _Ending(Protocol):
@@ -26,6 +32,7 @@ class _Streams:
     def __init__(self) -> None:
         self._by_loop: dict[asyncio.AbstractEventLoop, set[_Ending]] = {}
         self._wrapped: dict[int, Any] = {}
+        self._stopping_until = 0.0
         forking.watch(self)
 
     def after_fork(self) -> None:
@@ -35,6 +42,8 @@ class _Streams:
         self._wrap_handlers()
         loop = asyncio.get_running_loop()
         self._by_loop.setdefault(loop, set()).add(stream)
+        if time.monotonic() < self._stopping_until:
+            loop.call_soon(stream.end, _WHY)
 
     def discard(self, stream: _Ending) -> None:
         loop = asyncio.get_running_loop()
@@ -60,7 +69,8 @@ class _Streams:
 
     def _ending_first(self, handler: Any) -> Callable[[int, FrameType | None], Any]:
         def end_and_go_on(number: int, frame: FrameType | None) -> Any:
-            self.end_all("stopping")
+            self._stopping_until = time.monotonic() + _STOPPING
+            self.end_all(_WHY)
             if callable(handler):
                 return handler(number, frame)
             if handler is signal.SIG_DFL:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import resource
 import signal
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,24 @@ def test_a_server_that_stops_says_goodbye_and_ends(stream_server: Any, kind: str
     assert len(told) == MANY // 2
     assert {(one["reason"], one["retry"]) for one in told} == {("stopping", 1000)}
     assert "Traceback" not in server.log
+
+
+def test_a_server_stops_although_a_client_comes_again_at_once(stream_server: Any, kind: str) -> None:
+    server = stream_server(kind)
+    client = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    client.request("GET", "/api/sdk/events")
+    stream = client.getresponse()
+    assert stream.readline()
+
+    server.process.send_signal(signal.SIGTERM)
+    with suppress(HTTPException, OSError):  # when its connection is closed at last
+        while True:
+            stream.read()
+            client.request("GET", "/api/sdk/events")
+            stream = client.getresponse()
+    client.close()
+
+    assert eventually(lambda: server.process.poll() is not None, within=5)
 
 
 def test_everybody_hears_a_change(stream_server: Any, kind: str) -> None:
