@@ -3,6 +3,9 @@
 Each question is written at once and answers come in the order of the questions, so that a thousand
 requests at the same moment need one connection and wait for nobody. One timer watches over it: the
 oldest question must be answered soon. A loop that was itself busy gets the time to read what has come.
+
+redis-py connects, with all that belongs to it; then a protocol of our own reads the answers, so that
+each wakes who has asked, without a task in between.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import redis
+from redis.exceptions import NoScriptError
 
 #: Seconds that connecting may go on after those who asked for it have given up.
 _CONNECTING = 1.0
@@ -34,6 +38,8 @@ class Channel:
         self._timer: asyncio.TimerHandle | None = None
         self._late: object = None
         self.is_open = True
+        self._transport: Any = None
+        self._lost: asyncio.Future[None] = self._loop.create_future()
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self._task = self._loop.create_task(self._run(), name="shield-limits")
 
@@ -49,17 +55,13 @@ class Channel:
         began = began or self._loop.time()
         if not self._connected.done():
             await self._wait_for_connection(began + self._timeout)
-        if self._task.done():
+        if self._lost.done() or self._transport.is_closing():
             raise redis.ConnectionError("Connection closed")
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._asked.append((answer, began))
         if self._timer is None:
             self._timer = self._loop.call_at(began + self._timeout, self._look)
-        try:
-            await self._connection.send_packed_command([command], check_health=False)
-        except (redis.RedisError, OSError) as error:
-            self._end(error)
-            self._task.cancel()
+        self._transport.write(command)
         return await answer
 
     def close(self) -> None:
@@ -86,14 +88,10 @@ class Channel:
         try:
             async with asyncio.timeout(_CONNECTING):
                 await self._connection.connect()
+            self._transport = self._connection._writer.transport
+            self._transport.set_protocol(_Answers(self))
             self._connected.set_result(None)
-            while self.is_open or self._asked:
-                try:
-                    answer = await self._connection.read_response()
-                except redis.ResponseError as error:
-                    self._answer(None, error)
-                else:
-                    self._answer(answer, None)
+            await self._lost
         except Exception as error:  # noqa: BLE001 - told to those who wait
             reason = error
         finally:
@@ -101,14 +99,22 @@ class Channel:
             with suppress(redis.RedisError, OSError):
                 await self._connection.disconnect(nowait=True)
 
-    def _answer(self, value: Any, error: Exception | None) -> None:
+    def answer(self, value: bytes | None, error: Exception | None = None) -> None:
+        """Tell the oldest question's answer to whoever asked, unless he is gone."""
         future, _ = self._asked.popleft()
-        if future.done():  # whoever asked is gone
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
+        if not future.done():
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        if not self.is_open and not self._asked:
+            self._leave()
+
+    def lose(self, reason: BaseException) -> None:
+        """End because the connection did."""
+        self._end(reason)
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     def _look(self) -> None:
         """See whether the oldest question waits too long, and still does after a pass of the loop."""
@@ -139,6 +145,41 @@ class Channel:
             future, _ = self._asked.popleft()
             if not future.done():
                 future.set_exception(_as_redis_error(reason))
+
+
+class _Answers(asyncio.Protocol):
+    """Reads what a script answers: texts and errors, in RESP. Anything else was not asked for."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._unread = b""
+
+    def data_received(self, data: bytes) -> None:
+        unread = self._unread + data if self._unread else data
+        while unread and (end := unread.find(b"\r\n")) >= 0:
+            begin = end + 2
+            match unread[:1]:
+                case b"$" if unread[1:2] != b"-":
+                    end = begin + int(unread[1:end])
+                    if len(unread) < end + 2:
+                        break
+                    self._channel.answer(unread[begin:end])
+                    begin = end + 2
+                case b"-":
+                    self._channel.answer(None, _error(unread[1:end].decode(errors="replace")))
+                case _:
+                    self._channel.lose(redis.InvalidResponse(f"Unexpected answer: {unread[:80]!r}"))
+                    return
+            unread = unread[begin:]
+        self._unread = unread
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._channel.lose(exc or redis.ConnectionError("Connection closed by server."))
+
+
+def _error(text: str) -> redis.ResponseError:
+    kind, _, message = text.partition(" ")
+    return NoScriptError(message) if kind == "NOSCRIPT" else redis.ResponseError(text)
 
 
 def _as_redis_error(error: BaseException) -> redis.RedisError:
