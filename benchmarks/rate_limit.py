@@ -26,7 +26,7 @@ from shield_core.keys import EVERYTHING, Scope
 from shield_core.models import Algorithm, GlobalRateLimitPolicy, RateLimitPolicy
 from shield_core.rate_limit.addresses import client_address
 from shield_core.rate_limit.caller import Caller
-from shield_core.rate_limit.layers import Layer
+from shield_core.rate_limit.layers import Layer, Layers
 
 REPETITIONS = 21
 CALLS = 20_000
@@ -78,7 +78,7 @@ class ConnectionCaller(Caller):
         return None
 
 
-def layers(algorithm: Algorithm, count: int) -> tuple[Layer, ...]:
+def layers(algorithm: Algorithm, count: int) -> Layers:
     """The limits of a route, a service and everything, from the route on."""
     limit = f"{PER_MINUTE}/minute"
     wide = GlobalRateLimitPolicy(limit=limit, algorithm=algorithm)
@@ -88,7 +88,7 @@ def layers(algorithm: Algorithm, count: int) -> tuple[Layer, ...]:
         Layer.compile(Scope.service("shop"), wide),
         Layer.compile(Scope("route", "GET:/items/{id}"), route),
     )
-    return compiled[-count:]
+    return Layers(compiled[-count:])
 
 
 def ours(algorithm: Algorithm, count: int) -> Callable[[str], object]:

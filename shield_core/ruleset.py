@@ -42,7 +42,7 @@ from shield_core.models import (
     RouteStatus,
     StoredPolicy,
 )
-from shield_core.rate_limit.layers import Layer, table_of
+from shield_core.rate_limit.layers import Layer, Layers, table_of
 from shield_core.rate_limit.limiter import Outcome
 from shield_core.snapshot import Snapshot
 
@@ -499,7 +499,8 @@ class Ruleset:
 
     def limits_unrouted(self, method: str, path: str) -> tuple[Layer, ...]:
         """Return the limits of a URL path that matches no route: those of the wider scopes."""
-        return tuple(layer for layer in self._wide_limits if not layer.spares(_handler_method(method), path))
+        asked = _handler_method(method)
+        return Layers(layer for layer in self._wide_limits if not layer.spares(asked, path))
 
     def limit_tables(self) -> set[str]:
         """Return where the limits are counted, those that are paused too: ``RateLimitStorage.keep``."""
@@ -531,7 +532,7 @@ class Ruleset:
             own = self._own_scope(policy)
             generation = self.snapshot.generation(own)
             layers.append(Layer.compile(own, policy, generation=generation, declared=declared))
-        return tuple(layers)
+        return Layers(layers)
 
     def decide(
         self, method: str, path: str, *, at: datetime | None = None, trace: Trace | None = None

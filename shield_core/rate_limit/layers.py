@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -129,3 +129,26 @@ def table_of(scope: Scope, policy: StoredPolicy, generation: int) -> str:
 
 def _name(scope: Scope) -> str:
     return f"{scope.kind}:{scope.name}"
+
+
+class Layers(tuple[Layer, ...]):
+    """The limits of a request, in the order global, service, route.
+
+    ``by_address`` are their counters where each of them counts every address and does nothing else, so
+    that it is asked once who is asking; else None.
+    """
+
+    by_address: tuple[Counter, ...] | None
+    #: Whether a request has been counted by address.
+    are_met: bool
+
+    def __new__(cls, layers: Iterable[Layer] = ()) -> Layers:
+        made = super().__new__(cls, layers)
+        counters = tuple(
+            layer.counter
+            for layer in made
+            if layer.by_address and layer.counter is not None and not layer.counter.shadow
+        )
+        made.by_address = counters if made and len(counters) == len(made) else None
+        made.are_met = False
+        return made

@@ -13,7 +13,7 @@ from shield_core.rate_limit.addresses import network_key
 from shield_core.rate_limit.caller import Caller, hashed, user_key
 from shield_core.rate_limit.counters import Counter, Verdict
 from shield_core.rate_limit.hits import Hits
-from shield_core.rate_limit.layers import DEFAULT_TIER, Layer
+from shield_core.rate_limit.layers import DEFAULT_TIER, Layer, Layers
 from shield_core.rate_limit.storage.base import RateLimitStorage
 
 logger = logging.getLogger("shield.rate_limit")
@@ -101,7 +101,7 @@ class Limiter:
         self._keyless: dict[tuple[str, KeyStrategy], int] = {}
 
     def limit(
-        self, layers: Sequence[Layer], caller: Caller, *, method: str, path: str
+        self, layers: Layers | Sequence[Layer], caller: Caller, *, method: str, path: str
     ) -> Outcome | Awaitable[Outcome | None] | None:
         """Charge a request to ``layers``; None says that no limit applies to it.
 
@@ -109,15 +109,18 @@ class Limiter:
         log of hits. Returns at once where it can, else something to await, which never suspends
         for a caller that does not await.
         """
-        if self.storage.immediate:
-            if len(layers) == 1 and layers[0].by_address and (address := caller.address) is not None:
-                return self._limit_address(layers[0], address, method, path)
-            for layer in layers:
-                if not layer.is_simple:
-                    break
-            else:
-                return self._limit_simply(layers, caller, method, path)
-        return self._limit(layers, caller, method, path)
+        if not self.storage.immediate:
+            return self._limit(layers, caller, method, path)
+        if len(layers) == 1:
+            layer = layers[0]
+            if layer.by_address and (address := caller.address) is not None:
+                return self._limit_address(layer, address, method, path)
+        elif layers.__class__ is Layers and layers.by_address and (address := caller.address) is not None:
+            return self._limit_everywhere(layers, layers.by_address, address, method, path)
+        for layer in layers:
+            if not layer.is_simple:
+                return self._limit(layers, caller, method, path)
+        return self._limit_simply(layers, caller, method, path)
 
     def _limit_address(self, layer: Layer, address: str, method: str, path: str) -> Outcome | None:
         """Do what ``_limit_simply`` does for the commonest of limits."""
@@ -131,6 +134,25 @@ class Limiter:
         if verdict[0] and not counter.shadow:
             return _new(Outcome, verdict + (key, None, counter, layer, self.draft_headers))  # noqa: RUF005
         return self._judge((verdict,), (layer,), (counter,), (key,), method, path)
+
+    def _limit_everywhere(
+        self, layers: Layers, counters: Sequence[Counter], address: str, method: str, path: str
+    ) -> Outcome | None:
+        """Do the same where several limits count every address."""
+        if not layers.are_met:
+            for layer in layers:
+                self._meet(layer)
+            layers.are_met = True
+        keys = (network_key(address) if ":" in address else address,) * len(counters)
+        verdicts = self.storage.take(counters, keys)
+        tightest, verdict = 0, verdicts[0]
+        for index, other in enumerate(verdicts):
+            if not other[0]:
+                return self._judge(verdicts, layers, counters, keys, method, path)
+            if other[1] < verdict[1]:
+                tightest, verdict = index, other
+        ending = (keys[0], None, counters[tightest], layers[tightest], self.draft_headers)
+        return _new(Outcome, verdict + ending)
 
     def _limit_simply(
         self, layers: Sequence[Layer], caller: Caller, method: str, path: str
