@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from shield_core.testing import BackendContract
 from tests.backends import stores
-
-HEAVY = bool(os.environ.get("SHIELD_HEAVY"))
+from tests.heavy import HEAVY
 
 
 @pytest.mark.parametrize("make_backend", stores.ALL, indirect=True)

@@ -14,6 +14,7 @@ import pytest
 
 from shield_django.api.keys import encode_key
 from tests.clients.conftest import Cli, ControlPlane, Operator, control_plane
+from tests.heavy import HEAVY
 
 pytestmark = pytest.mark.servers
 
@@ -21,7 +22,11 @@ PAYMENTS = {"SHIELD_SERVICE": "payments"}
 GET_PAY = "payments:GET:/pay"
 
 
-@pytest.fixture(scope="module", params=[("uvicorn", "memory"), ("daphne", "redis")], ids="-".join)
+@pytest.fixture(
+    scope="module",
+    params=[("uvicorn", "memory"), ("daphne", "redis")] if HEAVY else [("uvicorn", "memory")],
+    ids="-".join,
+)
 def server(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A server that knows the routes of payments, orders and others."""
     with ExitStack() as stack:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.heavy import HEAVY
 from tests.hostile.raw import Answer, exchange
 from tests.shield_server.conftest import ServerProcess, serve, visit
 
@@ -53,7 +54,7 @@ def started(kind: str, **options: Any) -> Iterator[Target]:
         yield Target(server)
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+@pytest.fixture(scope="module", params=["uvicorn", "daphne"] if HEAVY else ["uvicorn"])
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     yield from started(request.param)
 

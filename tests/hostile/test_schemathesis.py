@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.heavy import HEAVY
 from tests.hostile.conftest import Target
 
 pytestmark = pytest.mark.servers
 
-HEAVY = bool(os.environ.get("SHIELD_HEAVY"))
 #: Seconds of one run.
 BUDGET = 240 if HEAVY else 16
 #: Otherwise nearly every key is one that no route has.
