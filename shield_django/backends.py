@@ -14,7 +14,13 @@ from django.db import IntegrityError, OperationalError, connections, models, rou
 
 from shield_core import forking
 from shield_core.audit import AuditQuery
-from shield_core.backends.base import Result, SyncNativeBackend, check_expectations, stamped
+from shield_core.backends.base import (
+    WHOLE_ATTEMPTS,
+    Result,
+    SyncNativeBackend,
+    check_expectations,
+    stamped,
+)
 from shield_core.models import INSTANCE_TTL, AuditEntry, Instance, RateLimitHit
 from shield_core.rate_limit.hits import KEPT, HitQuery
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
@@ -87,12 +93,15 @@ class ModelsBackend(SyncNativeBackend):
     @forking.held_off()
     def load_sync(self) -> Snapshot:
         position = self._position()
+        attempts = 0
         while True:
+            attempts += 1
             objects = {row.key: rows.from_row(row) for row in self._rows()}
-            # What was committed while the rows were read is here in part; the feed, which goes on from
-            # the position before them, brings the rest. But what is emptied meanwhile is another store.
             before, position = position, self._position()
-            if before.epoch == position.epoch:
+            # What was committed while the rows were read is here in part: a restored store may look accepted
+            # and still empty. In a store that never rests the feed, which goes on from the position before
+            # the rows, brings the rest; but what is emptied meanwhile is another store.
+            if before == position or (attempts > WHOLE_ATTEMPTS and before.epoch == position.epoch):
                 return Snapshot(before.epoch, before.revision, objects)
 
     def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes:

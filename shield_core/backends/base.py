@@ -35,6 +35,9 @@ from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 
 Result = TypeVar("Result")
 
+#: How often a store that changes while it is read is read again, before the feed has to mend it.
+WHOLE_ATTEMPTS = 5
+
 
 class ShieldBackend(ABC):
     """A store of route states and of the audit log.

@@ -31,7 +31,7 @@ from redis.retry import Retry
 from shield_core import forking
 from shield_core.audit import AuditQuery
 from shield_core.backends import redis_values as values
-from shield_core.backends.base import SyncNativeBackend, check_expectations, stamped
+from shield_core.backends.base import WHOLE_ATTEMPTS, SyncNativeBackend, check_expectations, stamped
 from shield_core.backends.redis_commit import CommitScript
 from shield_core.exceptions import BackendError
 from shield_core.keys import EVERYTHING, Scope
@@ -108,12 +108,14 @@ class RedisBackend(SyncNativeBackend):
 
     def load_sync(self) -> Snapshot:
         with self._errors():
-            for _ in range(_ATTEMPTS):
-                # What is committed while the objects are read is here in part; the feed, which goes on
-                # from the head before them, brings the rest. But what is emptied meanwhile is another store.
+            for attempt in range(_ATTEMPTS):
                 cursor, _ = values.parse_head(self._head())
                 snapshot = Snapshot(*cursor, self._objects(), self._numbers("deleted"))
-                if values.parse_head(self._head())[0].epoch == cursor.epoch:
+                after, _ = values.parse_head(self._head())
+                # What is committed while the objects are read is here in part: a restored store may look
+                # accepted and still empty. In a store that never rests the feed, which goes on from the head
+                # before the objects, brings the rest; but what is emptied meanwhile is another store.
+                if after == cursor or (attempt >= WHOLE_ATTEMPTS and after.epoch == cursor.epoch):
                     return snapshot
         raise BackendError(f"Redis was emptied {_ATTEMPTS} times in a row while it was read.")
 

@@ -23,7 +23,7 @@ def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
     return HttpResponse("ok")
 
 
-def limited(limit: Any = "2/minute", **options: Any) -> Any:
+def limited(limit: Any = "2/366d", **options: Any) -> Any:
     """Return a new view with a limit."""
 
     def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -32,7 +32,7 @@ def limited(limit: Any = "2/minute", **options: Any) -> Any:
     return rate_limit(limit, **options)(view)
 
 
-def limited_async(limit: Any = "2/minute", **options: Any) -> Any:
+def limited_async(limit: Any = "2/366d", **options: Any) -> Any:
     async def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         return HttpResponse("ok")
 
@@ -40,7 +40,7 @@ def limited_async(limit: Any = "2/minute", **options: Any) -> Any:
 
 
 class PerMethod(View):
-    @rate_limit("1/minute")
+    @rate_limit("1/366d")
     def get(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse("got")
 

@@ -70,7 +70,7 @@ def test_async_views_too(client: Caller, urls: Any) -> None:
 
 
 def test_people_get_a_page(client: Caller, urls: Any) -> None:
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
     client.get("/cart/")
 
     blocked = client.get("/cart/", accept=HTML)
@@ -83,11 +83,11 @@ def test_an_answer_of_the_decorators_own(client: Caller, urls: Any) -> None:
     def calm_down(request: Any, exc: Any) -> HttpResponse:
         return HttpResponse(f"{exc.limit}, {exc.remaining} left", status=420)
 
-    urls(path("cart/", limited("1/minute", response=calm_down)))
+    urls(path("cart/", limited("1/366d", response=calm_down)))
     client.get("/cart/")
 
     blocked = client.get("/cart/")
-    assert (blocked.status_code, blocked.content) == (420, b"1/minute, 0 left")
+    assert (blocked.status_code, blocked.content) == (420, b"1/366d, 0 left")
 
 
 async def calm_down_async(request: Any, exc: Any) -> HttpResponse:
@@ -96,14 +96,14 @@ async def calm_down_async(request: Any, exc: Any) -> HttpResponse:
 
 def test_an_answer_of_the_settings(client: Caller, urls: Any, settings: Any) -> None:
     settings.SHIELD_RESPONSES = {"rate_limited": f"{__name__}.calm_down_async"}
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
     client.get("/cart/")
 
-    assert client.get("/cart/").content == b"1/minute"
+    assert client.get("/cart/").content == b"1/366d"
 
 
 def test_a_view_may_set_the_headers_itself(client: Caller, urls: Any) -> None:
-    @rate_limit("5/minute")
+    @rate_limit("5/366d")
     def view(request: Any) -> HttpResponse:
         return HttpResponse(headers={"X-RateLimit-Limit": "its own"})
 
@@ -123,7 +123,7 @@ def test_the_headers_of_the_ietf_draft(client: Caller, urls: Any, settings: Any)
 def test_a_blocked_request_is_logged_once_and_not_as_a_problem(
     client: Caller, urls: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
     caplog.set_level("INFO")
     statuses(client, "/cart/", "/cart/")
 
@@ -132,11 +132,11 @@ def test_a_blocked_request_is_logged_once_and_not_as_a_problem(
 
 
 def test_a_blocked_request_is_in_the_log_of_hits(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("cart/<int:pk>/", limited("1/minute")))
+    urls(path("cart/<int:pk>/", limited("1/366d")))
     statuses(client, "/cart/1/", "/cart/2/")
 
     (hit,) = operator.get_rate_limit_hits()
-    assert (hit.path, hit.method, hit.key, hit.limit) == ("/cart/{pk}/", "GET", "127.0.0.1", "1/minute")
+    assert (hit.path, hit.method, hit.key, hit.limit) == ("/cart/{pk}/", "GET", "127.0.0.1", "1/366d")
 
 
 # -- which limits ------------------------------------------------------------------------------
@@ -163,9 +163,9 @@ def test_head_counts_as_get(client: Caller, urls: Any) -> None:
 
 
 def test_an_operator_sets_changes_and_deletes_a_limit(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("cart/", limited("100/minute")), path("free/", answer))
-    operator.set_rate_limit_policy("/cart/", None, "1/minute")
-    operator.set_rate_limit_policy("/free/", None, "1/minute")
+    urls(path("cart/", limited("100/366d")), path("free/", answer))
+    operator.set_rate_limit_policy("/cart/", None, "1/366d")
+    operator.set_rate_limit_policy("/free/", None, "1/366d")
 
     assert statuses(client, "/cart/", "/cart/", "/free/", "/free/") == [200, 429, 200, 429]
     operator.delete_rate_limit_policy("/free/", None)
@@ -175,19 +175,19 @@ def test_an_operator_sets_changes_and_deletes_a_limit(client: Caller, urls: Any,
 
 def test_all_limits_are_taken_or_none(client: Caller, urls: Any, operator: Any, settings: Any) -> None:
     settings.SHIELD_SERVICE = "shop"
-    urls(path("cart/", limited("1/minute")), path("free/", answer))
-    operator.set_global_rate_limit("4/minute")
-    operator.set_service_rate_limit("shop", "3/minute")
+    urls(path("cart/", limited("1/366d")), path("free/", answer))
+    operator.set_global_rate_limit("4/366d")
+    operator.set_service_rate_limit("shop", "3/366d")
 
     assert remaining(client.get("/cart/")) == 0
     assert [client.status("/cart/") for _ in range(5)] == [429] * 5
     assert [remaining(client.get("/free/")) for _ in range(2)] == [1, 0]
-    assert error_of(client.get("/free/"))["limit"] == "3/minute"
+    assert error_of(client.get("/free/"))["limit"] == "3/366d"
 
 
 def test_force_active_passes_wide_limits_but_not_its_own(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("health/", force_active(answer_of_its_own())), path("own/", force_active(limited("1/minute"))))
-    operator.set_global_rate_limit("1/minute")
+    urls(path("health/", force_active(answer_of_its_own())), path("own/", force_active(limited("1/366d"))))
+    operator.set_global_rate_limit("1/366d")
 
     assert statuses(client, "/health/", "/health/", "/own/", "/own/") == [200, 200, 200, 429]
 
@@ -197,7 +197,7 @@ def answer_of_its_own() -> Any:
 
 
 def test_what_is_blocked_otherwise_is_not_charged(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("cart/", maintenance(reason="x")(limited("1/minute"))))
+    urls(path("cart/", maintenance(reason="x")(limited("1/366d"))))
     assert statuses(client, "/cart/", "/cart/") == [503, 503]
 
     operator.enable("/cart/")
@@ -205,7 +205,7 @@ def test_what_is_blocked_otherwise_is_not_charged(client: Caller, urls: Any, ope
 
 
 def test_shadow_blocks_nobody(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("cart/", limited("1/minute", shadow=True)))
+    urls(path("cart/", limited("1/366d", shadow=True)))
 
     assert statuses(client, *["/cart/"] * 3) == [200] * 3
     assert len(operator.get_rate_limit_hits()) == 2
@@ -213,7 +213,7 @@ def test_shadow_blocks_nobody(client: Caller, urls: Any, operator: Any) -> None:
 
 def test_exempt_routes(client: Caller, urls: Any, operator: Any) -> None:
     urls(path("cart/", answer))
-    operator.set_global_rate_limit("1/minute", exempt_routes=["/cart", "GET:/nowhere"])
+    operator.set_global_rate_limit("1/366d", exempt_routes=["/cart", "GET:/nowhere"])
 
     assert statuses(client, *["/cart/"] * 3, *["/nowhere/"] * 2) == [200, 200, 200, 404, 404]
     assert [client.status("/elsewhere/"), client.status("/elsewhere/")] == [404, 429]
@@ -267,7 +267,7 @@ def test_whoever_answers_a_request_is_charged_once(
 ) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.AnswersItself"]
     urls(path("cart/", answer), path("raises/", raises_404), path("redirects/", redirects))
-    operator.set_global_rate_limit("3/minute")
+    operator.set_global_rate_limit("3/366d")
 
     answers = [client.get(url) for _ in range(4)]
     assert [one.status_code for one in answers] == [status, status, status, 429]
@@ -276,21 +276,21 @@ def test_whoever_answers_a_request_is_charged_once(
 
 def test_a_view_that_fails_is_charged_once(client: Caller, urls: Any, operator: Any) -> None:
     urls(path("fails/", fails))
-    operator.set_global_rate_limit("2/minute")
+    operator.set_global_rate_limit("2/366d")
     client.client.raise_request_exception = False
 
     assert statuses(client, *["/fails/"] * 3) == [500, 500, 429]
 
 
 def test_a_cached_page_is_charged_as_its_route(client: Caller, urls: Any) -> None:
-    urls(path("cart/", rate_limit("2/minute")(cache_page(60)(answer_of_its_own()))))
+    urls(path("cart/", rate_limit("2/366d")(cache_page(60)(answer_of_its_own()))))
 
     assert statuses(client, *["/cart/"] * 3) == [200, 200, 429]
 
 
 def test_an_own_limit_counts_what_a_middleware_answers(client: Caller, urls: Any, settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.AnswersItself"]
-    urls(path("cart/", limited("2/minute")))
+    urls(path("cart/", limited("2/366d")))
 
     assert statuses(client, *["/cart/?answer=401"] * 3) == [401, 401, 429]
 
@@ -303,8 +303,8 @@ def test_a_middleware_that_is_installed_twice_charges_once(client: Caller, urls:
 
 
 def test_preflights_are_never_limited(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("cart/", limited("1/minute")))
-    operator.set_global_rate_limit("1/minute")
+    urls(path("cart/", limited("1/366d")))
+    operator.set_global_rate_limit("1/366d")
     asked = {"origin": "https://elsewhere.example", "access_control_request_method": "GET"}
 
     assert [client.status("/cart/", "OPTIONS", **asked) for _ in range(3)] == [200] * 3
@@ -317,7 +317,7 @@ def test_what_is_always_open_is_never_limited(
 ) -> None:
     settings.SHIELD_EXEMPT = ["/metrics", "/no-route"]
     urls(path("metrics/", answer), path("cart/", answer))
-    operator.set_global_rate_limit("1/minute")
+    operator.set_global_rate_limit("1/366d")
 
     assert statuses(client, *["/metrics/"] * 3) == [200] * 3
     assert statuses(client, *["/no-route/"] * 3) == [404] * 3
@@ -328,8 +328,8 @@ def test_what_is_always_open_is_never_limited(
 def test_a_closed_gate_is_an_unknown_url_for_limits_too(client: Caller, urls: Any, operator: Any) -> None:
     from shield_django.decorators import env_only
 
-    urls(path("gated/", env_only("dev")(limited("1/minute"))))
-    operator.set_global_rate_limit("3/minute")
+    urls(path("gated/", env_only("dev")(limited("1/366d"))))
+    operator.set_global_rate_limit("3/366d")
 
     gated, unknown = client.get("/gated/"), client.get("/unknown/")
     assert gated.status_code == unknown.status_code == 404
@@ -366,7 +366,7 @@ def test_no_thread_is_entered_for_a_simple_limit_in_async_mode(urls: Any, settin
         seen.append(threading.get_ident())
         return HttpResponse("ok")
 
-    urls(path("cart/", rate_limit("1/minute")(view)))
+    urls(path("cart/", rate_limit("1/366d")(view)))
 
     async def both() -> list[int]:
         client = AsyncClient()
@@ -383,7 +383,7 @@ def test_no_thread_is_entered_for_a_simple_limit_in_async_mode(urls: Any, settin
 def test_limits_are_off_in_tests_that_are_not_about_them(client: Caller, urls: Any) -> None:
     from shield_django import project
 
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
     project._limits_in_tests, before = 0, project._limits_in_tests
     try:
         answers = [client.get("/cart/") for _ in range(3)]
@@ -399,18 +399,18 @@ def test_limits_are_off_in_tests_that_are_not_about_them(client: Caller, urls: A
 async def test_the_tool_decorates_coroutines(urls: Any) -> None:
     from django.test import AsyncClient
 
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
     assert [(await AsyncClient().get("/cart/")).status_code for _ in range(2)] == [200, 429]
 
 
 @pytest.mark.parametrize("turn", [1, 2])
 def test_counts_begin_anew_with_each_test(client: Caller, urls: Any, turn: int) -> None:
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
     assert statuses(client, "/cart/", "/cart/") == [200, 429]
 
 
 def test_a_reset_lets_callers_begin_anew(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("cart/", limited("1/minute")), path("carts/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")), path("carts/", limited("1/366d")))
     assert statuses(client, "/cart/", "/carts/", "/cart/") == [200, 200, 429]
 
     operator.reset_rate_limit("/cart/")
@@ -418,7 +418,7 @@ def test_a_reset_lets_callers_begin_anew(client: Caller, urls: Any, operator: An
 
 
 def test_a_view_knows_what_is_left(client: Caller, urls: Any) -> None:
-    @rate_limit("5/minute")
+    @rate_limit("5/366d")
     def view(request: Any) -> HttpResponse:
         return HttpResponse(json.dumps(request.shield_outcome.remaining))
 
@@ -427,13 +427,13 @@ def test_a_view_knows_what_is_left(client: Caller, urls: Any) -> None:
 
 
 def test_the_engine_is_that_of_the_requests(client: Caller, urls: Any) -> None:
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
     client.get("/cart/")
     assert not engine.sync.check("/cart/", "GET", {"ip": "192.0.2.1"}).remaining
 
 
 def test_check_knows_the_code_before_the_first_request(urls: Any) -> None:
-    urls(path("cart/", limited("1/minute")), path("gone/", disabled("sold")(lambda request: HttpResponse())))
+    urls(path("cart/", limited("1/366d")), path("gone/", disabled("sold")(lambda request: HttpResponse())))
 
     assert engine.sync.check("/cart/", "GET", {"ip": "192.0.2.1"}).limit == 1
     with pytest.raises(RouteDisabledException):

@@ -39,7 +39,7 @@ def log_in(client: Caller, who: Any) -> None:
 
 
 def test_forged_addresses_are_one_caller(client: Caller, urls: Any) -> None:
-    urls(path("cart/", limited("100/minute")))
+    urls(path("cart/", limited("100/366d")))
 
     statuses = [client.status("/cart/", x_forwarded_for=f"198.51.{n // 250}.{n % 250}") for n in range(300)]
     assert statuses == [200] * 100 + [429] * 200
@@ -49,7 +49,7 @@ def test_behind_proxies_the_client_is_counted_from_the_right(
     client: Caller, urls: Any, settings: Any
 ) -> None:
     settings.SHIELD_NUM_PROXIES = 2
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
 
     assert many(client, 2, x_forwarded_for="6.6.6.6, 192.0.2.1, 10.0.0.1") == [200, 429]
     assert many(client, 1, x_forwarded_for="7.7.7.7, 192.0.2.1, 10.0.0.1") == [429]
@@ -58,7 +58,7 @@ def test_behind_proxies_the_client_is_counted_from_the_right(
 
 def test_an_ipv6_network_is_one_caller(client: Caller, urls: Any, settings: Any) -> None:
     settings.SHIELD_NUM_PROXIES = 1
-    urls(path("cart/", limited("1/minute")))
+    urls(path("cart/", limited("1/366d")))
 
     assert many(client, 1, x_forwarded_for="2001:db8::1") == [200]
     assert many(client, 1, x_forwarded_for="2001:db8::2") == [429]
@@ -66,7 +66,7 @@ def test_an_ipv6_network_is_one_caller(client: Caller, urls: Any, settings: Any)
 
 
 def test_exempt_addresses(client: Caller, urls: Any) -> None:
-    urls(path("cart/", limited("1/minute", exempt_ips=["127.0.0.0/8"])))
+    urls(path("cart/", limited("1/366d", exempt_ips=["127.0.0.0/8"])))
 
     assert many(client, 3) == [200] * 3
 
@@ -75,7 +75,7 @@ def test_exempt_addresses(client: Caller, urls: Any) -> None:
 
 
 def test_api_keys_and_the_address_without_one(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("cart/", limited("1/minute", key="api_key")))
+    urls(path("cart/", limited("1/366d", key="api_key")))
 
     assert many(client, 2, x_api_key="one") == [200, 429]
     assert many(client, 1, x_api_key="two") == [200]
@@ -85,7 +85,7 @@ def test_api_keys_and_the_address_without_one(client: Caller, urls: Any, operato
 
 def test_one_count_for_all(client: Caller, urls: Any, settings: Any) -> None:
     settings.SHIELD_NUM_PROXIES = 1
-    urls(path("cart/", limited("1/minute", key="global")))
+    urls(path("cart/", limited("1/366d", key="global")))
 
     assert [client.status("/cart/", x_forwarded_for=f"192.0.2.{n}") for n in (1, 2)] == [200, 429]
 
@@ -93,7 +93,7 @@ def test_one_count_for_all(client: Caller, urls: Any, settings: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("view", [limited, limited_async])
 def test_users_have_counts_of_their_own(client: Caller, urls: Any, view: Any) -> None:
-    urls(path("cart/", view("2/minute", key="user")))
+    urls(path("cart/", view("2/366d", key="user")))
 
     assert many(client, 5) == [200] * 5  # nobody knows them: exempt
     log_in(client, user("ann"))
@@ -107,14 +107,14 @@ def test_users_have_counts_of_their_own(client: Caller, urls: Any, view: Any) ->
     "missing, statuses", [("exempt", [200] * 3), ("fallback_ip", [200, 429, 429]), ("block", [429] * 3)]
 )
 def test_a_missing_key(client: Caller, urls: Any, missing: str, statuses: list[int]) -> None:
-    urls(path("cart/", limited("1/minute", key="user", on_missing_key=missing)))
+    urls(path("cart/", limited("1/366d", key="user", on_missing_key=missing)))
 
     assert many(client, 3) == statuses
 
 
 def test_a_project_without_users(client: Caller, urls: Any, settings: Any) -> None:
     settings.MIDDLEWARE = ["shield_django.middleware.ShieldMiddleware"]
-    urls(path("cart/", limited("1/minute", key="user", on_missing_key="block")))
+    urls(path("cart/", limited("1/366d", key="user", on_missing_key="block")))
 
     assert many(client, 1) == [429]
 
@@ -134,7 +134,7 @@ class SetsUser:
 @pytest.mark.django_db(transaction=True)
 def test_a_user_whom_a_middleware_has_set(client: Caller, urls: Any, settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.SetsUser"]
-    urls(path("cart/", limited("1/minute", key="user")))
+    urls(path("cart/", limited("1/366d", key="user")))
 
     assert many(client, 2, x_name="ann") == [200, 429]
     assert many(client, 1, x_name="anna") == [200]
@@ -160,7 +160,7 @@ class ByTenant:
 @pytest.mark.parametrize("key", [by_tenant, by_tenant_async, ByTenant()])
 @pytest.mark.parametrize("view", [limited, limited_async])
 def test_functions_tell_the_key(client: Caller, urls: Any, key: Any, view: Any) -> None:
-    urls(path("cart/", view("1/minute", key=key)))
+    urls(path("cart/", view("1/366d", key=key)))
 
     assert many(client, 2, x_tenant="one") == [200, 429]
     assert many(client, 1, x_tenant="two") == [200]
@@ -170,7 +170,7 @@ def test_functions_tell_the_key(client: Caller, urls: Any, key: Any, view: Any) 
 @pytest.mark.django_db(transaction=True)
 def test_a_function_may_ask_the_database(client: Caller, urls: Any) -> None:
     Group.objects.create(name="gold")
-    urls(path("cart/", limited("1/minute", key=lambda request: Group.objects.get().name)))
+    urls(path("cart/", limited("1/366d", key=lambda request: Group.objects.get().name)))
 
     assert many(client, 2) == [200, 429]
 
@@ -178,7 +178,7 @@ def test_a_function_may_ask_the_database(client: Caller, urls: Any) -> None:
 def test_a_key_by_a_field_of_a_form_leaves_the_body(client: Caller, urls: Any) -> None:
     from shield_django.decorators import rate_limit
 
-    @rate_limit("1/minute", key=lambda request: request.POST.get("name"))
+    @rate_limit("1/366d", key=lambda request: request.POST.get("name"))
     def view(request: Any) -> HttpResponse:
         return HttpResponse(request.POST["name"])
 
@@ -190,7 +190,7 @@ def test_a_key_by_a_field_of_a_form_leaves_the_body(client: Caller, urls: Any) -
 
 # -- tiers and roles ---------------------------------------------------------------------------
 
-TIERS = {"free": "1/minute", "pro": "2/minute", "staff": "unlimited"}
+TIERS = {"free": "1/366d", "pro": "2/366d", "staff": "unlimited"}
 
 
 class SetsPlan(SetsUser):
@@ -230,7 +230,7 @@ def test_a_function_tells_the_tier(client: Caller, urls: Any, view: Any) -> None
 @pytest.mark.parametrize("view", [limited, limited_async])
 @pytest.mark.parametrize("role", ["editors", "staff", "superuser"])
 def test_exempt_roles_are_groups_and_flags(client: Caller, urls: Any, view: Any, role: str) -> None:
-    urls(path("cart/", view("1/minute", exempt_roles=[role])))
+    urls(path("cart/", view("1/366d", exempt_roles=[role])))
     privileged = user("ann", is_staff=role == "staff", is_superuser=role == "superuser")
     if role == "editors":
         privileged.groups.add(Group.objects.create(name="editors"))
@@ -251,7 +251,7 @@ class SetsRoles(SetsUser):
 @pytest.mark.parametrize("attribute", ["roles", "role"])
 def test_exempt_roles_of_the_users_own(client: Caller, urls: Any, settings: Any, attribute: str) -> None:
     settings.MIDDLEWARE = ["shield_django.middleware.ShieldMiddleware", f"{__name__}.SetsRoles"]
-    urls(path("cart/", limited("1/minute", exempt_roles=["support"])))
+    urls(path("cart/", limited("1/366d", exempt_roles=["support"])))
 
     assert many(client, 3, x_attribute=attribute, x_roles="sales support") == [200] * 3
     assert many(client, 2, x_attribute=attribute, x_roles="sales") == [200, 429]
@@ -261,7 +261,7 @@ def test_exempt_roles_of_the_users_own(client: Caller, urls: Any, settings: Any,
 def test_users_are_asked_for_only_where_a_limit_needs_them(
     client: Caller, urls: Any, django_assert_num_queries: Any
 ) -> None:
-    urls(path("cart/", limited("9/minute")), path("mine/", limited("9/minute", key="user")))
+    urls(path("cart/", limited("9/366d")), path("mine/", limited("9/366d", key="user")))
     log_in(client, user())
 
     with django_assert_num_queries(0):
@@ -272,7 +272,7 @@ def test_users_are_asked_for_only_where_a_limit_needs_them(
 
 async def test_auser_is_asked_in_async_mode(urls: Any, settings: Any) -> None:
     settings.MIDDLEWARE = ["shield_django.middleware.ShieldMiddleware", f"{__name__}.sets_auser"]
-    urls(path("cart/", limited_async("1/minute", key="user")))
+    urls(path("cart/", limited_async("1/366d", key="user")))
     client = AsyncClient()
 
     assert [(await client.get("/cart/")).status_code for _ in range(2)] == [200, 429]
@@ -302,7 +302,7 @@ def test_a_limit_that_finds_no_key_says_so_once(
     client: Caller, urls: Any, caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
     settings.MIDDLEWARE = ["shield_django.middleware.ShieldMiddleware", f"{__name__}.SetsAnonymous"]
-    urls(path("cart/", limited("1/minute", key="user")))
+    urls(path("cart/", limited("1/366d", key="user")))
     many(client, 120)
 
     (record,) = [one for one in caplog.records if one.name == "shield.rate_limit"]

@@ -220,3 +220,21 @@ def test_the_thread_starts_with_the_first_request_and_ends(
     project.reset()
 
     eventually(lambda: not [name for name in own_threads() if name.startswith("shield")])
+
+
+def test_a_load_that_a_commit_overtakes_is_whole(models_store: Any, operator: Any) -> None:
+    """Between two tables: a store being restored must not look accepted and still empty."""
+    operator.disable("/shop/", reason="before")
+    backend: Any = models_store.engine.backend
+    reading, overtaking = backend._rows, [True]
+
+    def rows(*args: Any) -> list[Any]:
+        found = list(reading(*args))
+        if overtaking.pop() if overtaking else False:
+            operator.disable("/shop/", reason="meanwhile")
+        return found
+
+    backend._rows = rows
+    snapshot = backend.load_sync()
+    assert snapshot.routes["/shop/"].reason == "meanwhile"
+    assert snapshot.revision == snapshot.routes["/shop/"].revision

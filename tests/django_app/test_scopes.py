@@ -15,7 +15,6 @@ from shield_core.models import MaintenanceWindow
 from shield_django.decorators import disabled, force_active, maintenance
 from tests.conftest import eventually
 from tests.django_app.callers import Caller, error_of
-from tests.project import views
 
 
 def window(start: float, end: float, **more: Any) -> MaintenanceWindow:
@@ -319,7 +318,7 @@ def test_an_operators_disable_survives_the_windows_end(client: Caller, operator:
 
 
 def test_force_active_passes_a_window_too(client: Caller, urls: Any, operator: Any) -> None:
-    urls(path("probe/", force_active(views.plain_copy)))
+    urls(path("probe/", force_active(lambda request: HttpResponse())))
     operator.enable_global_maintenance(window=window(-1, 60))
 
     assert client.status("/probe/") == 200

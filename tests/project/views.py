@@ -153,7 +153,3 @@ class Items(ViewSet):
     @action(detail=True, methods=["post"])
     def publish(self, request, pk=None, format=None):
         return Response({"published": pk})
-
-
-def plain_copy(request, **kwargs):
-    return plain(request, **kwargs)

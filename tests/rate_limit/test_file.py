@@ -284,10 +284,11 @@ class TestWorkers:
             storage.take_one(asked, "a")
             child = os.fork()
             passed = sum(storage.take_one(asked, "a")[0] for _ in range(9))
-            storage.stop()
             if not child:
+                storage.stop()
                 os._exit(0 if passed == 2 else 1)
             assert os.waitpid(child, 0)[1] == 0
+            storage.stop()
             assert passed == 2
         """
         subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
