@@ -43,7 +43,7 @@ def statuses(client: Caller, *paths: str, **options: Any) -> list[int]:
 
 
 def test_the_third_of_two_is_429(client: Caller, urls: Any) -> None:
-    urls(path("cart/", limited()))
+    urls(path("cart/", limited("2/minute")))
 
     allowed = client.get("/cart/")
     assert allowed.status_code == 200
