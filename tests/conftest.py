@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ from tests.postgres import Postgres
 from tests.redis_server import RedisServer
 
 Found = TypeVar("Found")
+
+
+# Started in the background, as by nohup, this process ignores Ctrl-C, and so would the servers it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing_service(name: str, why: str) -> None:
