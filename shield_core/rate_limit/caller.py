@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from shield_core.rate_limit.addresses import client_address
@@ -56,8 +57,9 @@ def user_key(user: object) -> str | None:
         known = (user.get(name) for name in ("id", "sub", "username"))
         return next((str(found) for found in known if found not in (None, "")), None)
     for name in ("pk", "id", "identity", "username"):
-        if (found := getattr(user, name, None)) is not None:
-            return str(found)
+        with suppress(NotImplementedError):  # Starlette's SimpleUser has only a name in earlier versions
+            if (found := getattr(user, name, None)) is not None:
+                return str(found)
     return None
 
 
