@@ -89,7 +89,7 @@ def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
     """Return a consistent cut of the store: everything, or what concerns one service (CONTRACT §7)."""
 
     def seen(scope: Scope) -> bool:
-        return service is None or service_of(scope) == service
+        return service is None or scope.owner == service
 
     scoped = service is not None
     routes = [state for key, state in snapshot.routes.items() if seen(Scope("route", key))]
@@ -152,17 +152,6 @@ def frame(content: Mapping[str, Any], position: Cursor) -> bytes:
     return f"id: {position}\ndata: {text}\n\n".encode()
 
 
-def service_of(scope: Scope) -> str | None:
-    """Return the service that a scope is about."""
-    match scope.kind:
-        case "route":
-            return RouteKey.parse(scope.name).service
-        case "service":
-            return scope.name
-        case _:
-            return None
-
-
 def dumped(value: BaseModel, *, for_service: bool = False) -> dict[str, Any]:
     """Return an object as JSON has it; what operators note for each other is not for a service."""
     found: dict[str, Any] = value.model_dump(mode="json")
@@ -195,7 +184,7 @@ def _event(
     audience: Audience,
     now: datetime,
 ) -> Event | None:
-    service = service_of(scope)
+    service = scope.owner
     # What belongs to no service is for everybody when it is about everything, else for operators.
     if scope.kind == "route" and service is None and audience.service is not None:
         return None

@@ -149,6 +149,17 @@ class Scope(NamedTuple):
         return f"{begin}{self.name}{end}"
 
     @property
+    def owner(self) -> str | None:
+        """The service that the scope is about, None where it is about none or all of them."""
+        match self.kind:
+            case "route":
+                return RouteKey.parse(self.name).service
+            case "service":
+                return self.name
+            case _:
+                return None
+
+    @property
     def label(self) -> str:
         """What people read in the audit log and in messages."""
         labels = {

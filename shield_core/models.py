@@ -64,6 +64,14 @@ class _Value(BaseModel):
         return type(self).model_validate({**dict(self), **changes})
 
 
+class _Timeless(_Value):
+    """What is stored and has no window."""
+
+    @property
+    def window(self) -> None:
+        """None, always; other stored objects may have one."""
+
+
 class MaintenanceWindow(_Value):
     """An overlay from ``start`` to ``end`` (aware datetimes) over a base status."""
 
@@ -139,7 +147,7 @@ class RateLimitTier(_Value):
     _limit_parses = field_validator("limit")(_check_limit)
 
 
-class _Policy(_Value):
+class _Policy(_Timeless):
     """What a limit at any scope has."""
 
     limit: str
@@ -153,10 +161,6 @@ class _Policy(_Value):
     updated_by: str = ""
 
     _limit_parses = field_validator("limit")(_check_limit)
-
-    @property
-    def window(self) -> None:
-        """Limits have no window."""
 
 
 class RateLimitPolicy(_Policy):
@@ -222,16 +226,12 @@ class GlobalRateLimitPolicy(_Policy):
         return value
 
 
-class RateLimitReset(_Value):
+class RateLimitReset(_Timeless):
     """A mark that the counters of a scope begin anew: its revision is their generation."""
 
     revision: int = 0
     updated_at: AwareDatetime | None = None
     updated_by: str = ""
-
-    @property
-    def window(self) -> None:
-        """A mark has no window."""
 
 
 class RouteState(_Value):
@@ -346,7 +346,7 @@ class GlobalMaintenanceConfig(_Value):
         return self.enabled or (self.window is not None and self.window.runs_at(moment))
 
 
-class TokenRecord(_Value):
+class TokenRecord(_Timeless):
     """What the store knows of a token, never the token itself: one that was issued by hand, or revoked.
 
     Tokens of a login are not stored before they are revoked. A record may go when it has expired.
@@ -364,13 +364,6 @@ class TokenRecord(_Value):
     revision: int = 0
     updated_at: AwareDatetime | None = None
     updated_by: str = ""
-
-    @property
-    def window(self) -> None:
-        """Tokens have no window."""
-
-    def usable_at(self, moment: datetime) -> bool:
-        return self.revoked_at is None and moment < self.expires_at
 
 
 StoredPolicy: TypeAlias = RateLimitPolicy | GlobalRateLimitPolicy

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from shield_core.replica import NoStore
 
@@ -97,6 +98,16 @@ def _value(name: str) -> Any:
         return _PARSERS.get(name, str)(text)
     except (TypeError, ValueError) as error:
         raise ValueError(f"The environment variable {variable}={text!r} cannot be read: {error}") from error
+
+
+def name_and_options(setting: str, kind: str, value: Any) -> tuple[str, dict[str, Any]]:
+    """Read what may be a name or ``{"BACKEND": …, "OPTIONS": {…}}``. Raises ImproperlyConfigured."""
+    name, options = value, {}
+    if isinstance(value, Mapping):
+        name, options = value.get("BACKEND"), dict(value.get("OPTIONS", {}))
+    if not isinstance(name, str):
+        raise ImproperlyConfigured(f"{setting} must name a {kind}, got {value!r}.")
+    return name, options
 
 
 #: Every setting's name; anything else that begins with SHIELD_ is probably misspelt.

@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 from shield_core.backends.base import ShieldBackend
 from shield_core.rate_limit.storage.base import RateLimitStorage
 from shield_core.rate_limit.storage.memory import MemoryRateLimitStorage
-from shield_django.conf import ShieldSettings
+from shield_django.conf import ShieldSettings, name_and_options
 from shield_django.stores import file_backend
 
 AUTO = "auto"
@@ -36,11 +36,7 @@ def make(read: ShieldSettings, backend: ShieldBackend) -> RateLimitStorage | Shi
         counts_alone = backend.shared_across_processes and isinstance(own, MemoryRateLimitStorage)
         found = redis_of_project(read) if counts_alone else None
         return _redis(**found) if found else own
-    name, options = setting, {}
-    if isinstance(setting, Mapping):
-        name, options = setting.get("BACKEND"), dict(setting.get("OPTIONS", {}))
-    if not isinstance(name, str):
-        raise ImproperlyConfigured(f"SHIELD_RATE_LIMIT_STORAGE must name a storage, got {setting!r}.")
+    name, options = name_and_options("SHIELD_RATE_LIMIT_STORAGE", "storage", setting)
     try:
         made = _named(name, options, read)
     except (ImportError, TypeError, ValueError, ImproperlyConfigured) as error:

@@ -6,7 +6,7 @@ user are known. A URL that resolves to nothing meets the wider scopes on its way
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -61,30 +61,15 @@ class ShieldMiddleware:
 
     def _process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
-        rules, template = _route_of(request, found.replica.ruleset or found.ready(), found)
-        decision = request.shield = rules.decide(request.method or "GET", template)  # type: ignore[attr-defined]
-        said: Said = None
-        if decision.cause is None:
-            if not rules.is_limited:
-                return None
-            said = _charge(request, view, template, rules, found, awaits=False)
-            if said is None:
-                return None
-        return drive(_judge(request, view, decision, said, found, awaits=False))
+        rules = found.replica.ruleset or found.ready()
+        judging = _decide(request, view, rules, found, awaits=False)
+        return None if judging is None else drive(judging)
 
     async def _process_view_async(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         found = project.current()
         rules = found.replica.ruleset or await found.ready_async()
-        rules, template = _route_of(request, rules, found)
-        decision = request.shield = rules.decide(request.method or "GET", template)  # type: ignore[attr-defined]
-        said: Said = None
-        if decision.cause is None:
-            if not rules.is_limited:
-                return None
-            said = _charge(request, view, template, rules, found, awaits=True)
-            if said is None:
-                return None
-        return await _judge(request, view, decision, said, found, awaits=True)
+        judging = _decide(request, view, rules, found, awaits=True)
+        return None if judging is None else await judging
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
         decision = ratelimited.decide(request, exception)
@@ -94,14 +79,27 @@ class ShieldMiddleware:
         return settled(responses.make(request, decision, project.current()))
 
 
-def _route_of(request: HttpRequest, rules: Ruleset, found: Project) -> tuple[Ruleset, str]:
-    """Return the template of what a request resolved to, and the rules that know it."""
+def _decide(
+    request: HttpRequest, view: Any, rules: Ruleset, found: Project, *, awaits: bool
+) -> Coroutine[Any, Any, Any] | None:
+    """Decide on a resolved request, and keep the decision as ``request.shield``.
+
+    None lets it pass; else the answer is still to be made, or a limit to be heard.
+    """
     route: str = request.resolver_match.route  # type: ignore[union-attr]
     template = found.templates.get(route)
     if template is None or getattr(request, "urlconf", None) is not None:
         template = found.template_of(request, route)
         rules = found.replica.ruleset or rules
-    return rules, template
+    decision = request.shield = rules.decide(request.method or "GET", template)  # type: ignore[attr-defined]
+    said: Said = None
+    if decision.cause is None:
+        if not rules.is_limited:
+            return None
+        said = _charge(request, view, template, rules, found, awaits=awaits)
+        if said is None:
+            return None
+    return _judge(request, view, decision, said, found, awaits=awaits)
 
 
 def _charge(

@@ -29,7 +29,7 @@ from shield_core.engine import ShieldEngine
 from shield_core.ruleset import Decision, Ruleset, Trace
 from shield_core.snapshot import Changes, Snapshot
 from shield_django import hiding, limit_storages
-from shield_django.conf import PREFIX, ShieldSettings
+from shield_django.conf import PREFIX, ShieldSettings, name_and_options
 from shield_django.discovery import Catalog
 from shield_django.signals import state_changed
 
@@ -255,11 +255,7 @@ def make_backend(setting: Any) -> ShieldBackend:
     """Make the backend that SHIELD_BACKEND describes. Raises ImproperlyConfigured."""
     if isinstance(setting, ShieldBackend | SyncShieldBackend):
         return awaited(setting)
-    name, options = setting, {}
-    if isinstance(setting, Mapping):
-        name, options = setting.get("BACKEND"), dict(setting.get("OPTIONS", {}))
-    if not isinstance(name, str):
-        raise ImproperlyConfigured(f"SHIELD_BACKEND must name a backend, got {setting!r}.")
+    name, options = name_and_options("SHIELD_BACKEND", "backend", setting)
     try:
         factory = import_string(BACKENDS.get(name, name))
         backend = awaited(factory(**options))

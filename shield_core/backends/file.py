@@ -28,6 +28,7 @@ from shield_core.audit import AuditQuery
 from shield_core.backends import statefile
 from shield_core.backends.base import SyncNativeBackend, check_expectations, stamped
 from shield_core.backends.statefile import Document
+from shield_core.directories import sync_directory
 from shield_core.exceptions import BackendError
 from shield_core.models import AuditEntry, Instance, RateLimitHit
 from shield_core.rate_limit.hits import KEPT, HitQuery
@@ -342,7 +343,7 @@ def _replace(target: Path, text: str, *, sync: bool) -> _Pin:
             temporary.unlink(missing_ok=True)
             raise
         if sync:
-            _sync_directory(target.parent)
+            sync_directory(target.parent)
     except (OSError, UnicodeEncodeError) as error:
         raise BackendError(f"{target} cannot be written: {error}") from error
     return pin
@@ -353,11 +354,3 @@ def _take_over(descriptor: int, old: os.stat_result) -> None:
     with contextlib.suppress(PermissionError):
         os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, old.st_mode & 0o7777)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from shield_core.exceptions import (
     ConflictError,
 )
-from shield_core.keys import RouteKey, Scope
+from shield_core.keys import Scope
 from shield_core.models import (
     AuditEntry,
     Baseline,
@@ -66,7 +66,7 @@ class Command(ABC):
         expected = self.by.get("expected_revision")
         if expected is not None and expected != revision:
             raise ConflictError(scope.label, expected, revision)
-        service = _service_of(scope, after or before)
+        service = getattr(after or before, "service", None) if scope.kind == "token" else scope.owner
         entry = AuditEntry(
             timestamp=self.now,
             path=scope.store_key,
@@ -103,16 +103,6 @@ class Command(ABC):
 
     def _unless_over(self, window: MaintenanceWindow | None) -> MaintenanceWindow | None:
         return window if window is not None and window.end > self.now else None
-
-
-def _service_of(scope: Scope, value: StoredObject | None) -> str | None:
-    match scope.kind:
-        case "route":
-            return RouteKey.parse(scope.name).service
-        case "service":
-            return scope.name
-        case _:
-            return getattr(value, "service", None)
 
 
 def _difference(before: StoredObject | None, after: StoredObject | None) -> dict[str, Any]:

@@ -116,11 +116,6 @@ class Layer:
             ExemptEntry(None, path) in self.exempt_routes or ExemptEntry(method, path) in self.exempt_routes
         )
 
-    @property
-    def needs_user(self) -> bool:
-        by_user = bool(self.tiers) and self.tier is None
-        return self.strategy is KeyStrategy.USER or bool(self.exempt_roles) or by_user
-
 
 def table_of(scope: Scope, policy: StoredPolicy, generation: int) -> str:
     """Return the name of the table in which the limit of ``scope`` is counted, see ``Counter``."""

@@ -157,8 +157,6 @@ class Limiter:
     def _limit_simply(
         self, layers: Sequence[Layer], caller: Caller, method: str, path: str
     ) -> Outcome | None:
-        address = caller.address
-        by_address = network_key(address) if address is not None and ":" in address else address
         asked: list[Layer] = []
         counters: list[Counter] = []
         keys: list[str] = []
@@ -166,20 +164,15 @@ class Limiter:
             counter = layer.counter
             if counter is None:
                 continue
-            if layer.by_address and by_address is not None:
-                if not layer.has_met_a_key:
-                    self._meet(layer)
-                keys.append(by_address)
-            else:
-                key = self._simple_key(layer, caller)
-                if key is None:
+            key = self._simple_key(layer, caller)
+            if key is None:
+                continue
+            if key is _REFUSED:
+                refused = self._refuse(layer, counter, method, path)
+                if counter.shadow:
                     continue
-                if key is _REFUSED:
-                    refused = self._refuse(layer, counter, method, path)
-                    if counter.shadow:
-                        continue
-                    return refused
-                keys.append(key)
+                return refused
+            keys.append(key)
             asked.append(layer)
             counters.append(counter)
         if not asked:

@@ -23,7 +23,6 @@ from shield_core.events import (
     heartbeat,
     now,
     opening_events,
-    service_of,
 )
 from shield_core.keys import Facet, parse_store_key
 from shield_core.snapshot import Changes, Cursor, Snapshot, Write
@@ -231,7 +230,7 @@ class Batch:
         if self.writes is None or service is None:
             return True
         if self._services is None:
-            self._services = frozenset(service_of(parse_store_key(key)[1]) for key, _ in self.writes)
+            self._services = frozenset(parse_store_key(key)[1].owner for key, _ in self.writes)
         return service in self._services
 
     def _encode(self, audience: Audience) -> bytes:

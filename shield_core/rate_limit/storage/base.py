@@ -39,8 +39,5 @@ class RateLimitStorage(ABC):
     def keep(self, tables: Iterable[str]) -> None:
         """Forget what is not counted in one of ``tables`` (``Counter.table``), where it takes memory here."""
 
-    def start(self) -> None:
-        """Take up what was counted before, and begin to save it."""
-
     def stop(self) -> None:
         """Save, and close connections."""

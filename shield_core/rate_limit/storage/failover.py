@@ -105,9 +105,6 @@ class GuardedStorage(RateLimitStorage):
         self.primary.keep(tables)
         self.substitute.keep(tables)
 
-    def start(self) -> None:
-        self.primary.start()
-
     def stop(self) -> None:
         self._stopped.set()
         self.primary.stop()

@@ -25,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from shield_core.directories import sync_directory
 from shield_core.rate_limit.counters import algorithm_of
 from shield_core.rate_limit.storage.memory import BUDGET, MemoryRateLimitStorage
 from shield_core.rate_limit.storage.tables import TABLES, Table
@@ -189,7 +190,7 @@ class FileRateLimitStorage(MemoryRateLimitStorage):
             temporary.unlink(missing_ok=True)
             raise
         self._is_empty = first is None
-        _sync_directory(file.parent)
+        sync_directory(file.parent)
 
     def _lines(self, now: float) -> Iterator[Any]:
         """Read the tables in small parts, so that no request waits for long."""
@@ -261,11 +262,3 @@ def _put(target: Any, digest: Any, value: object) -> None:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -67,9 +67,6 @@ class HurriedStorage(RateLimitStorage):
     def keep(self, tables: Iterable[str]) -> None:
         self._storage.keep(tables)
 
-    def start(self) -> None:
-        self._storage.start()
-
     def stop(self) -> None:
         self._storage.stop()
 
