@@ -21,6 +21,9 @@ from shield_core.operations.commits import Committing
 from shield_core.plan import Authorship
 from shield_core.rate_limit.hits import HitQuery
 
+#: How many hundredths of a second to wait for hits that another thread is storing.
+_MOMENTS = 100
+
 
 class LimitOperations(Committing):
     """Rate limits of any scope; what is named after one is that at its scope."""
@@ -133,6 +136,10 @@ class LimitOperations(Committing):
         A bare ``path`` means all its methods.
         """
         await self._flush_hits()
+        for _ in range(_MOMENTS):  # the replica may be storing some just now
+            if not self.limiter.hits.is_storing:
+                break
+            await self._port.pause(0.01)
         key = plan.hit_key(await self._fresh(), self._target(path), self.service) if path else None
         return await self._port.read_hits(HitQuery(key, limit))
 
@@ -225,7 +232,8 @@ class LimitOperations(Committing):
 
     async def _flush_hits(self) -> None:
         if self.limiter.hits:
-            await self._port.write_hits(self.limiter.hits.drain(self.service))
+            with self.limiter.hits.batch(self.service) as hits:
+                await self._port.write_hits(hits)
 
 
 def _wide(policy: StoredPolicy | None) -> GlobalRateLimitPolicy | None:

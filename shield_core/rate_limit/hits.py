@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
@@ -56,10 +57,13 @@ class Hits:
     def __init__(self) -> None:
         self._notes: deque[_Note] = deque(maxlen=WAITING)
         self._lock = threading.Lock()
+        #: How many threads are storing what they have taken out.
+        self._storing = 0
         forking.watch(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
+        self._storing = 0
         self._notes.clear()  # the parent stores them
 
     def note(
@@ -79,22 +83,41 @@ class Hits:
     def __bool__(self) -> bool:
         return bool(self._notes)
 
-    def drain(self, service: str | None = None) -> list[RateLimitHit]:
-        """Take out all hits that wait, the oldest first; ``service`` is put before their paths."""
-        prefix = f"{service}:" if service else ""
+    @property
+    def is_storing(self) -> bool:
+        """Whether hits were taken out that are not stored yet."""
+        return self._storing > 0
+
+    @contextmanager
+    def batch(self, service: str | None = None) -> Iterator[list[RateLimitHit]]:
+        """Take out all hits that wait, the oldest first, to store them; they wait on where that fails.
+
+        ``service`` is put before their paths.
+        """
         with self._lock:
             notes = [self._notes.popleft() for _ in range(len(self._notes))]
-        return [
-            RateLimitHit(
-                timestamp=datetime.fromtimestamp(note.moment, UTC),
-                path=f"{prefix}{note.path[:_LONGEST_PATH]}",
-                method=note.method,
-                key=note.key,
-                limit=note.limit,
-                tier=note.tier,
-                reset_at=datetime.fromtimestamp(note.moment + note.reset_after, UTC),
-                scope=note.scope,
-                shadow=note.shadow,
-            )
-            for note in notes
-        ]
+            self._storing += 1
+        try:
+            yield [_hit(note, f"{service}:" if service else "") for note in notes]
+        except BaseException:
+            with self._lock:
+                room = WAITING - len(self._notes)
+                self._notes.extendleft(reversed(notes[-room:] if room else []))
+            raise
+        finally:
+            with self._lock:
+                self._storing -= 1
+
+
+def _hit(note: _Note, prefix: str) -> RateLimitHit:
+    return RateLimitHit(
+        timestamp=datetime.fromtimestamp(note.moment, UTC),
+        path=f"{prefix}{note.path[:_LONGEST_PATH]}",
+        method=note.method,
+        key=note.key,
+        limit=note.limit,
+        tier=note.tier,
+        reset_at=datetime.fromtimestamp(note.moment + note.reset_after, UTC),
+        scope=note.scope,
+        shadow=note.shadow,
+    )

@@ -79,7 +79,7 @@ def arm(step: str) -> None:
         case "renamed":
             file.os.replace = dies_after(os.replace, always)
         case "folder synced":
-            file._sync_directory = die
+            file.sync_directory = die
         case _:
             raise AssertionError(step)
 

@@ -25,40 +25,56 @@ def note(hits, number=0, **fields):
     )
 
 
+def drained(hits, service=None):
+    with hits.batch(service) as found:
+        return found
+
+
+def test_hits_that_could_not_be_stored_wait_on():
+    hits = Hits()
+    note(hits, 1)
+    with pytest.raises(OSError), hits.batch() as found:
+        note(hits, 2)
+        assert (len(found), hits.is_storing) == (1, True)
+        raise OSError
+    assert not hits.is_storing
+    assert [hit.key for hit in drained(hits)] == ["1", "2"]
+
+
 def test_what_waits_is_taken_out_once_the_oldest_first():
     hits = Hits()
     assert not hits
     for number in range(3):
         note(hits, number)
     assert hits
-    assert [hit.key for hit in hits.drain()] == ["0", "1", "2"]
-    assert hits.drain() == []
+    assert [hit.key for hit in drained(hits)] == ["0", "1", "2"]
+    assert drained(hits) == []
 
 
 def test_of_a_flood_the_latest_wait():
     hits = Hits()
     for number in range(WAITING * 3):
         note(hits, number)
-    found = hits.drain()
+    found = drained(hits)
     assert (len(found), found[-1].key) == (WAITING, str(WAITING * 3 - 1))
 
 
 def test_a_path_that_the_client_made_long_is_cut():
     hits = Hits()
     note(hits, path="/" + "x" * 10_000)
-    assert len(hits.drain()[0].path) == 500
+    assert len(drained(hits)[0].path) == 500
 
 
 def test_the_service_stands_before_the_path():
     hits = Hits()
     note(hits)
-    assert hits.drain("shop")[0].path == "shop:/pay"
+    assert drained(hits, "shop")[0].path == "shop:/pay"
 
 
 def test_a_hit_says_when_there_is_room_again():
     hits = Hits()
     note(hits)
-    (hit,) = hits.drain()
+    (hit,) = drained(hits)
     assert hit.reset_at - hit.timestamp == timedelta(seconds=30)
 
 
@@ -69,7 +85,7 @@ def test_requests_note_while_others_take_out():
 
     def drain():
         while not done.is_set():
-            found.extend(hits.drain())
+            found.extend(drained(hits))
 
     drainer = threading.Thread(target=drain)
     drainer.start()
@@ -77,7 +93,7 @@ def test_requests_note_while_others_take_out():
         note(hits, number)
     done.set()
     drainer.join()
-    found += hits.drain()
+    found += drained(hits)
     assert [hit.key for hit in found] == [str(number) for number in range(WAITING // 2)]
 
 

@@ -61,7 +61,8 @@ class Limiting:
 
     @property
     def hits(self):
-        return self.limiter.hits.drain()
+        with self.limiter.hits.batch() as found:
+            return found
 
 
 @pytest.fixture
