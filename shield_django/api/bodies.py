@@ -169,14 +169,9 @@ class Login(Body):
     lenient = True
 
     username = Text(max_length=150, allow_blank=False)
-    password = serializers.CharField(max_length=4096, trim_whitespace=False)
+    password = Text(lines=True, max_length=4096, allow_blank=False)
     platform = serializers.ChoiceField(["cli", "sdk"], required=False)
     app_id = Service(required=False, allow_null=True)
-
-    def validate_password(self, password: str) -> str:
-        if not isinstance(self.initial_data["password"], str):
-            raise serializers.ValidationError("This must be a text.")
-        return password
 
 
 class NewToken(Change):
@@ -206,8 +201,8 @@ class ReportedEntry(_FromService):
 
     action = Text(max_length=64, allow_blank=False)
     path = Text(max_length=500, allow_blank=False)
-    reason = serializers.CharField(max_length=1000, required=False, allow_blank=True, allow_null=True)
-    note = serializers.CharField(max_length=1000, required=False, allow_blank=True, allow_null=True)
+    reason = Text(lines=True, required=False, allow_null=True)
+    note = Text(lines=True, required=False, allow_null=True)
     previous_status = Text(max_length=32, required=False, allow_null=True)
     new_status = Text(max_length=32, required=False, allow_null=True)
     details = serializers.DictField(required=False, allow_null=True)
@@ -223,7 +218,7 @@ class Acknowledgement(_FromService):
     epoch = Text(max_length=32, required=False)
     revision = Whole(min_value=0, max_value=2**62)
     errors = serializers.ListField(  # type: ignore[assignment]
-        child=serializers.CharField(max_length=1000), max_length=100, required=False
+        child=Text(lines=True, allow_blank=False), max_length=100, required=False
     )
 
 

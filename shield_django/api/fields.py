@@ -13,17 +13,18 @@ from shield_django.api.keys import SERVICE_LENGTH, parse_service
 
 
 class Text(serializers.CharField):
-    """A text in one line; ``max_length`` characters."""
+    """A text of ``max_length`` characters, in one line unless it may have ``lines``."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, lines: bool = False, **options: Any) -> None:
         options.setdefault("max_length", 1000)
         options.setdefault("allow_blank", True)
         super().__init__(trim_whitespace=False, **options)
+        self._lines = lines
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError("This must be a text.")
-        if CONTROL.search(data):
+        if not self._lines and CONTROL.search(data):
             raise serializers.ValidationError("This must be one line, without control characters.")
         return data
 

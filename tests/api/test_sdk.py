@@ -177,6 +177,8 @@ def test_two_services_may_name_their_instances_alike(plane):
         {"instance": "a\nb", "revision": 1},
         {"instance": "a", "revision": 1, "pid": 2**70},
         {"instance": "a", "revision": 1, "errors": "no list"},
+        {"instance": "a", "revision": 1, "errors": [7]},
+        {"instance": "a", "revision": 1, "errors": ["x" * 1001]},
     ],
 )
 def test_an_acknowledgement_that_is_wrong_is_refused(memory_plane, body):
