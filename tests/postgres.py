@@ -54,11 +54,11 @@ class Postgres:
         self.pause()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def database(self) -> dict[str, Any]:
-        """Create an empty database; return it as Django's DATABASES wants it."""
+    def database(self, template: str = "template1") -> dict[str, Any]:
+        """Create a database, empty or as ``template`` is; return it as Django's DATABASES wants it."""
         name = f"test_{uuid4().hex[:8]}"
         with psycopg.connect(self._dsn, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": name,

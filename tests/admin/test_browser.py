@@ -25,16 +25,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def database(tmp_path, django_db_blocker) -> Iterator[dict[str, Any]]:
+def database(sqlite_database, django_db_blocker) -> Iterator[dict[str, Any]]:
     """A migrated database with the superuser olga."""
     from django.contrib.auth.models import User
 
-    options = databases.sqlite(tmp_path / "browser.sqlite3")
     with django_db_blocker.unblock():
-        databases.migrate(options)
-        with databases.attached(options) as alias:
+        with databases.attached(sqlite_database) as alias:
             User.objects.db_manager(alias).create_superuser("olga", password="secret")
-        yield options
+        yield sqlite_database
 
 
 def on_the_command_line(database: dict[str, Any], *words: str) -> None:

@@ -1,38 +1,14 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shield_core.backends.base import SyncNativeBackend
 from shield_core.engine import ShieldEngine
-from tests import databases
 from tests.backends import stores
-
-
-@pytest.fixture(scope="session")
-def migrated_template(tmp_path_factory: Any, django_db_blocker: Any) -> Path:
-    path = Path(tmp_path_factory.mktemp("template") / "template.sqlite3")
-    with django_db_blocker.unblock():
-        databases.migrate(databases.sqlite(path))
-    return path
-
-
-@pytest.fixture
-def sqlite_database(tmp_path: Path, migrated_template: Path) -> dict[str, Any]:
-    return databases.sqlite(Path(shutil.copy(migrated_template, tmp_path / "db.sqlite3")))
-
-
-@pytest.fixture
-def postgres_database(postgres: Any, django_db_blocker: Any) -> dict[str, Any]:
-    options: dict[str, Any] = postgres.database()
-    with django_db_blocker.unblock():
-        databases.migrate(options)
-    return options
 
 
 @pytest.fixture

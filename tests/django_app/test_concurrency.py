@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connections, transaction
 
 from shield_core.audit import first_break
@@ -18,30 +16,19 @@ from shield_core.engine import ShieldEngine
 from shield_core.exceptions import ConflictError
 from shield_core.keys import RouteKey
 from shield_django.backends import ModelsBackend
+from tests import databases
 from tests.conftest import eventually
-from tests.postgres import Postgres
 
 WRITERS = 20
 ROUNDS = 4
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def alias(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any) -> Iterator[str]:
+@pytest.fixture(params=["sqlite_database", "postgres_database"], ids=["sqlite", "postgresql"])
+def alias(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[str]:
     """Another database of the project, a file or PostgreSQL, empty and migrated."""
-    if request.param == "sqlite":
-        options = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        options = server.database()
-    with django_db_blocker.unblock():
-        connections.settings["other"] = connections.configure_settings({"default": {}, "other": options})[
-            "other"
-        ]
-        connections.databases["other"] = connections.settings["other"]
-        call_command("migrate", "shield", database="other", verbosity=0)
-        yield "other"
-        connections["other"].close()
-        del connections["other"], connections.settings["other"]
+    options = request.getfixturevalue(request.param)
+    with django_db_blocker.unblock(), databases.attached(options) as alias:
+        yield alias
 
 
 def engine(alias: str, *, routes: int = WRITERS) -> ShieldEngine:

@@ -10,20 +10,17 @@ import pytest
 from shield_core.audit import first_break
 from shield_django import project
 from shield_django.models import StoredAuditEntry, StoredRoute
-from tests.databases import attached, migrate, sqlite
+from tests.databases import attached
 from tests.django_app.callers import Caller
 
 
 @pytest.fixture
-def other(settings: Any, tmp_path: Any, django_db_blocker: Any) -> Iterator[None]:
+def other(settings: Any, sqlite_database: dict[str, Any], django_db_blocker: Any) -> Iterator[None]:
     """A migrated database ``other``, and the models backend; the default database cannot be reached."""
-    database = sqlite(tmp_path / "other.sqlite3")
-    with django_db_blocker.unblock():
-        migrate(database)
-        with attached(database):
-            settings.SHIELD_TESTING = False
-            yield
-            project.reset()
+    with django_db_blocker.unblock(), attached(sqlite_database):
+        settings.SHIELD_TESTING = False
+        yield
+        project.reset()
 
 
 class ToOther:

@@ -12,12 +12,12 @@ import pytest
 
 from shield_django.auth.tokens import Tokens
 from tests.databases import sqlite
-from tests.servers.conftest import database, migrated_sqlite, operator, serve
+from tests.servers.conftest import database, operator, serve
 from tests.servers.processes import Server
 from tests.stream.control_app import OPERATOR, SECRET
 from tests.stream.listener import Listener
 
-__all__ = ["database", "migrated_sqlite", "operator", "serve"]
+__all__ = ["database", "operator", "serve"]
 
 
 class StreamServer(Server):
