@@ -10,10 +10,6 @@ from typing import Any
 from django.core.management import call_command
 from django.db import connections
 
-from shield_core.engine import ShieldEngine
-from shield_django.backends import ModelsBackend
-from shield_django.discovery import Catalog
-
 ALIAS = "other"
 
 
@@ -40,6 +36,11 @@ def migrate(options: dict[str, Any]) -> None:
 @contextmanager
 def operating_on(options: dict[str, Any]) -> Iterator[Any]:
     """Yield ``engine.sync`` of an operator who works on the database from this process."""
+    # Here, because processes that know no Django import this module.
+    from shield_core.engine import ShieldEngine
+    from shield_django.backends import ModelsBackend
+    from shield_django.discovery import Catalog
+
     with attached(options) as alias:
         engine = ShieldEngine(ModelsBackend(using=alias), "test")
         Catalog().learn("tests.project.urls", engine.declare)

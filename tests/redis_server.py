@@ -13,6 +13,9 @@ import redis
 
 from tests.postgres import free_port
 
+#: Nothing is saved unasked, and a replica is served at once, where the default waits 5 s for more of them.
+_FAST = ('save ""', "repl-diskless-sync-delay 0")
+
 
 class RedisServer:
     """``options`` are written into its configuration; ``stop`` and ``start`` keep the data."""
@@ -27,7 +30,7 @@ class RedisServer:
         self.directory = Path(tempfile.mkdtemp(prefix="shield-redis-"))
         self._configuration = self.directory / "redis.conf"
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", *options]
-        self._configuration.write_text("\n".join(lines if sentinel else [*lines, 'save ""']) + "\n")
+        self._configuration.write_text("\n".join(lines if sentinel else [*lines, *_FAST]) + "\n")
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

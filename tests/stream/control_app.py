@@ -25,10 +25,14 @@ from shield_core.engine import ShieldEngine
 from shield_core.models import MaintenanceWindow, RouteState, TokenRecord
 from shield_django.auth.authorities import authority_from
 from shield_django.control import SCOPE_KEY, ControlPlane
+from shield_django.stream import hub
 from shield_django.stream.app import stream_application
 
 SECRET = "the key of the stream's tests"
 OPERATOR, PASSWORD = "olga", "pw"
+
+
+hub.KEEPALIVE_INTERVAL = float(os.environ.get("STREAM_KEEPALIVE", hub.KEEPALIVE_INTERVAL))
 
 
 def _backend() -> Any:

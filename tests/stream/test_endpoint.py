@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,28 @@ from typing import Any
 import pytest
 
 from tests.conftest import eventually
+from tests.stream.conftest import StreamServer
 from tests.stream.listener import Listener
 
 pytestmark = pytest.mark.servers
 
 
+ROUTES = ["shop:GET:/a", "other:GET:/b", "GET:/c"]
+
+
 @pytest.fixture
 def server(stream_server: Any) -> Any:
     found = stream_server("uvicorn")
-    found.call("register_states", ["shop:GET:/a", "other:GET:/b", "GET:/c"])
+    found.call("register_states", ROUTES)
     return found
+
+
+@pytest.fixture(scope="module")
+def unchanging() -> Iterator[StreamServer]:
+    """A server of many tests, which change nothing; its streams give a sign of life every second."""
+    with StreamServer("uvicorn", STREAM_KEEPALIVE="1") as found:
+        found.call("register_states", ROUTES)
+        yield found
 
 
 def of_service(server: Any, service: str | None = "shop", **options: Any) -> Any:
@@ -44,11 +57,11 @@ REFUSALS = [
 
 @pytest.mark.parametrize("method, query, headers, status, said", REFUSALS)
 def test_refusals_are_json(
-    server: Any, method: str, query: str, headers: dict[str, str], status: int, said: str
+    unchanging: Any, method: str, query: str, headers: dict[str, str], status: int, said: str
 ) -> None:
     if status == 405 or "X_Shield_App_Id" in headers:
-        headers = {**headers, "X_Shield_Token": server.operator_token}
-    answer = server.ask(f"/api/sdk/events{query}", method, **headers)
+        headers = {**headers, "X_Shield_Token": unchanging.operator_token}
+    answer = unchanging.ask(f"/api/sdk/events{query}", method, **headers)
 
     assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
     assert said in str(answer.error)
@@ -56,13 +69,13 @@ def test_refusals_are_json(
     assert ("www-authenticate" in answer.headers) is (status == 401)
 
 
-def test_head_is_answered_without_a_body(server: Any) -> None:
-    answer = server.ask("/api/sdk/events", "HEAD")
+def test_head_is_answered_without_a_body(unchanging: Any) -> None:
+    answer = unchanging.ask("/api/sdk/events", "HEAD")
     assert (answer.status, answer.body, answer.headers["allow"]) == (405, "", "GET")
 
 
-def test_the_stream_says_what_it_is(server: Any) -> None:
-    told = server.listen().until_open()
+def test_the_stream_says_what_it_is(unchanging: Any) -> None:
+    told = unchanging.listen().until_open()
     assert told.status == 200
     assert told.headers["content-type"].startswith("text/event-stream")
     assert told.headers["x-accel-buffering"] == "no"
@@ -86,20 +99,20 @@ def test_a_service_hears_itself_and_what_is_for_everybody(server: Any, query: st
     assert any("all of it" in str(one) for one in said)
 
 
-def test_a_service_hears_no_other_service(server: Any) -> None:
-    token = server.tokens.sign(of_service(server))
-    refused = server.listen("service=other", token=token)
+def test_a_service_hears_no_other_service(unchanging: Any) -> None:
+    token = unchanging.tokens.sign(of_service(unchanging))
+    refused = unchanging.listen("service=other", token=token)
     assert "only the service 'shop'" in refused.error
     assert refused.status == 403
-    named = Listener(server.port, X_Shield_Token=token, X_Shield_App_Id="other")
+    named = Listener(unchanging.port, X_Shield_Token=token, X_Shield_App_Id="other")
     assert "only the service 'shop'" in named.error
     named.close()
 
 
-def test_an_operator_chooses(server: Any) -> None:
-    everything = server.listen().until_open()
+def test_an_operator_chooses(unchanging: Any) -> None:
+    everything = unchanging.listen().until_open()
     assert set(everything.states) == {"shop:GET:/a", "other:GET:/b", "GET:/c"}
-    assert set(server.listen("proto=2&service=other").until_open().states) == {"other:GET:/b"}
+    assert set(unchanging.listen("proto=2&service=other").until_open().states) == {"other:GET:/b"}
 
 
 def test_a_token_of_no_service_hears_its_service_once_it_has_one(server: Any) -> None:
@@ -130,18 +143,20 @@ def test_a_revoked_token_ends_its_streams_and_no_others(server: Any, query: str)
     lasting.until(lambda one: one.id == position)
 
 
-def test_an_expired_token_ends_its_streams(server: Any) -> None:
+def test_an_expired_token_ends_its_streams(unchanging: Any) -> None:
     """Within the time between two signs of life, also when nothing else happens."""
-    token = of_service(server, lifetime=timedelta(seconds=3))
-    told = server.listen(token=server.tokens.sign(token)).until_open()
+    token = of_service(unchanging, lifetime=timedelta(seconds=2))
+    told = unchanging.listen(token=unchanging.tokens.sign(token)).until_open()
 
     told.until(lambda one: one.ended, within=25)
     assert told.frames[-1].content["reason"] == "revoked"
 
 
-def test_a_cookie_of_the_server_lets_a_browser_listen(server: Any) -> None:
-    token = server.tokens.make("olga", "dashboard", fingerprint=fingerprint(server))
-    with Listener(server.port, "proto=2", Cookie=f"shield_session={server.tokens.sign(token)}") as told:
+def test_a_cookie_of_the_server_lets_a_browser_listen(unchanging: Any) -> None:
+    token = unchanging.tokens.make("olga", "dashboard", fingerprint=fingerprint(unchanging))
+    with Listener(
+        unchanging.port, "proto=2", Cookie=f"shield_session={unchanging.tokens.sign(token)}"
+    ) as told:
         told.until_open()
 
 
