@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from shield_core.keys import EVERYTHING, Facet, RouteKey, Scope, parse_store_key
+from shield_core.keys import ACCEPTED_KEY, EVERYTHING, RESTORE_KEY, Facet, RouteKey, Scope, parse_store_key
 from shield_core.models import (
     GlobalMaintenanceConfig,
     RateLimitPolicy,
@@ -29,6 +29,8 @@ from shield_core.snapshot import Cursor, Snapshot, Write
 PLAIN, FULL = 1, 2
 #: What proto 2 says of itself.
 VERSIONS = {"proto": FULL, "minor": 0}
+#: What tells followers that an emptied store is to be taken as it is, or is to be restored.
+MARKS = (ACCEPTED_KEY, RESTORE_KEY)
 
 KEEPALIVE = b": keepalive\n\n"
 
@@ -60,7 +62,7 @@ def change_events(
     """Yield the events that tell ``writes``, in their order; ``snapshot`` is the state after them."""
     for key, value in writes:
         facet, scope = parse_store_key(key)
-        if scope.kind in ("store", "token"):
+        if scope.kind == "token" or (scope.kind == "store" and key not in MARKS):
             continue
         event = _event(key, facet, scope, value, snapshot, audience, now)
         if event is not None and audience.hears(event):
@@ -113,6 +115,7 @@ def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
         "global_rate_limit": _dumped_or_none(snapshot.policy(EVERYTHING), scoped),
         "service_rate_limit": _dumped_or_none(snapshot.policy(own), scoped) if own else None,
         "rate_limit_resets": resets,
+        "marks": {key: dumped(value) for key in MARKS if (value := snapshot.objects.get(key)) is not None},
         **({"services": _services(snapshot)} if service is None else {}),
     }
 
@@ -195,7 +198,7 @@ def _event(
     if audience.proto == FULL:
         payload = _dumped_or_none(value, audience.is_service)
         return Event(service, {"type": "config", "key": key, "payload": payload})
-    if facet is Facet.STATE:
+    if facet is Facet.STATE and scope.kind != "store":
         return Event(service, {"type": "state", "payload": _sentinel(key, value, audience, now)})
     return None
 

@@ -24,9 +24,12 @@ class InvalidKeyError(InvalidInputError):
 class RouteNotFoundException(ShieldException):
     """No such route is registered."""
 
-    def __init__(self, path: str, closest: Sequence[str] = ()) -> None:
+    def __init__(self, path: str = "", closest: Sequence[str] = (), sentence: str | None = None) -> None:
         self.path = path
         self.closest = list(closest)
+        if sentence is not None:  # a server has said it
+            super().__init__(sentence)
+            return
         hint = f" Did you mean {' or '.join(self.closest)}?" if closest else ""
         super().__init__(f"No route {path!r} is registered.{hint}")
 
@@ -38,10 +41,11 @@ class UnknownTokenError(InvalidInputError):
 class AmbiguousRouteError(ShieldException):
     """The path stands for several routes."""
 
-    def __init__(self, path: str, matches: Sequence[str]) -> None:
+    def __init__(self, path: str, matches: Sequence[str], sentence: str | None = None) -> None:
         self.path = path
         self.matches = list(matches)
-        super().__init__(f"{path!r} could be any of {', '.join(self.matches)}: name one of them.")
+        said = sentence or f"{path!r} could be any of {', '.join(self.matches)}: name one of them."
+        super().__init__(said)
 
 
 class RouteProtectedException(ShieldException):
@@ -67,6 +71,35 @@ class ConflictError(ShieldException):
 
 class BackendError(ShieldException):
     """The store cannot be used."""
+
+
+class ServerError(BackendError):
+    """The Shield Server does not answer as it should.
+
+    ``retry_after`` is how many seconds it wants to be left alone, None where it does not say;
+    ``status`` that of its answer, 0 where there was none.
+    """
+
+    def __init__(self, message: str | None = None, retry_after: float | None = None, status: int = 0) -> None:
+        self.retry_after = retry_after
+        self.status = status
+        super().__init__(message)
+
+
+class RefusedError(BackendError):
+    """The Shield Server refuses this."""
+
+    def __init__(self, message: str | None = None, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class NotAuthenticatedError(RefusedError):
+    """The Shield Server wants a login."""
+
+
+class NotAllowedError(RefusedError):
+    """The Shield Server does not allow this to whoever holds this token."""
 
 
 class RequestBlocked(ShieldException):

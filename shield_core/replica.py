@@ -30,6 +30,7 @@ from shield_core.exceptions import BackendError
 from shield_core.keys import EVERYTHING, RouteKey
 from shield_core.models import GlobalMaintenanceConfig, Instance
 from shield_core.ports import PlainPort, drive
+from shield_core.retrying import Retries
 from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Snapshot
 
@@ -38,12 +39,13 @@ logger = logging.getLogger("shield.replica")
 NoStore = Literal["decorators", "maintenance", "refuse"]
 Listener = Callable[[Snapshot, Changes], None]
 
-#: Seconds between attempts on a store that is down: at most 12 a minute, jittered.
-_FIRST_RETRY = 1.0
-_RETRY = (5.5, 8.0)
+#: Seconds between attempts to write to a store that can only be read.
+_WRITE_AGAIN = (5.5, 8.0)
 #: Seconds that the first request of a forked process waits for a look at the store.
 _FORKED_PATIENCE = 1.0
 _HEARTBEAT = 30.0
+#: Seconds between two signs of life at least, however much changes.
+_HEARTBEATS_APART = 1.0
 #: Seconds beyond the refresh interval after which a store that says nothing is taken to hang.
 _SILENCE = 5.0
 #: Seconds that stopping gives the thread to finish what it is doing.
@@ -56,6 +58,7 @@ class Status:
 
     ``state`` is cold (nothing loaded yet), live, stale (the store does not answer) or store_lost
     (the store came back empty). ``seconds_since_contact`` is None before the first contact.
+    ``acknowledged`` is the revision that a Shield Server knows this process to have applied, None elsewhere.
     """
 
     state: Literal["cold", "live", "stale", "store_lost"]
@@ -63,6 +66,7 @@ class Status:
     revision: int
     seconds_since_contact: float | None
     error: str
+    acknowledged: int | None = None
 
 
 class Replica:
@@ -114,6 +118,7 @@ class Replica:
         self._boundaries: set[str] = set()
         self._while_loading: list[Changes] | None = None
         self._next_write = 0.0
+        self._retries = Retries(backend.reconnect_delay)
         self._bypasses = 0
         #: The rules in force; None while there is a reason to go through ``ready``.
         self.ruleset: Ruleset | None = None
@@ -160,6 +165,8 @@ class Replica:
     def _settle(self) -> Ruleset:
         with self._lock:
             self._waited = True
+            if self._rules is None:
+                self._begin_with_last_known()
             return self._enforce(self._rules if self._rules is not None else self._without_store())
 
     def _enforce(self, rules: Ruleset) -> Ruleset:
@@ -285,6 +292,7 @@ class Replica:
         self._waited = False
         self._instance_id = uuid4().hex[:12]
         self._beaten = None
+        self._retries = Retries(self._backend.reconnect_delay)
         # What the parent knew may be old by the time this process has its first request.
         self._loaded = Future()
         self.ruleset = None
@@ -305,6 +313,7 @@ class Replica:
                 revision=snapshot.revision if snapshot else 0,
                 seconds_since_contact=silence,
                 error=self._error,
+                acknowledged=self._backend.acknowledged,
             )
 
     def _is_silent(self, silence: float | None) -> bool:
@@ -314,17 +323,14 @@ class Replica:
 
     def _follow(self) -> None:
         stop = self._stop
-        failures = 0
         while not stop.is_set():
             try:
                 self._turn()
-                failures = 0
             except Exception as error:  # noqa: BLE001 - whatever a store raises, the rules stay in force
                 if stop.is_set():
                     break
-                failures += 1
                 self._failed(error)
-                stop.wait(_FIRST_RETRY * random.random() if failures == 1 else random.uniform(*_RETRY))
+                stop.wait(self._retries.delay(getattr(error, "retry_after", None) or 0.0))
         self._close()
 
     def _turn(self) -> None:
@@ -346,6 +352,9 @@ class Replica:
 
     def _recover(self, found: Snapshot) -> None:
         """Let operators work on the emptied store, and put the rules back when they ask for it."""
+        if not self._backend.reconciles:
+            self._stop.wait(self._refresh_interval)
+            return
         if self._backend.atomic:
             self._register()  # elsewhere it would hide the loss from those who have not looked yet
         if recovery.is_requested(found) and self._snapshot is not None:
@@ -357,7 +366,8 @@ class Replica:
         """Register routes and write boundaries down; a store that only reads is followed all the same."""
         try:
             self._register()
-            self._write_boundaries()
+            if self._backend.reconciles:
+                self._write_boundaries()
             self._beat()
             self._flush_hits()
             self._next_write = 0.0
@@ -366,15 +376,17 @@ class Replica:
                 logger.warning(
                     "The store cannot be written, but is followed. %s: %s", type(error).__name__, error
                 )
-            self._next_write = time.monotonic() + random.uniform(*_RETRY)
+            self._next_write = time.monotonic() + random.uniform(*_WRITE_AGAIN)
 
     def _beat(self) -> None:
         """Tell the store which revision this process has applied: at each new one, and every 30 s."""
         if not self._backend.shared_across_processes or self._snapshot is None:
             return
         now, revision = time.monotonic(), self._snapshot.revision
-        if self._beaten is not None and self._beaten[0] == revision and now - self._beaten[1] < _HEARTBEAT:
-            return
+        if self._beaten is not None:
+            apart = _HEARTBEAT if self._beaten[0] == revision else _HEARTBEATS_APART
+            if now - self._beaten[1] < apart:
+                return
         self._beaten = (revision, now)
         instance = Instance(
             id=self._instance_id,
@@ -440,7 +452,7 @@ class Replica:
 
     def _is_loss(self, before: Snapshot, after: Snapshot) -> bool:
         """Whether the store was emptied, and nobody has restored it or accepted it as it is."""
-        if recovery.is_accepted(after):
+        if recovery.is_accepted(after) or not self._backend.durable:
             return False
         if self._lost is not None:
             return not recovery.is_back(before, after)
@@ -505,12 +517,31 @@ class Replica:
     def _failed(self, error: Exception) -> None:
         first, self._error = not self._error, f"{type(error).__name__}: {error}"
         self._close()
+        self._begin_with_last_known()
         if first:
             logger.error(
                 "The store does not answer; the last known rules stay in force. %s",
                 self._error,
                 exc_info=None if isinstance(error, BackendError) else error,
             )
+
+    def _begin_with_last_known(self) -> bool:
+        """Serve by what is known from before this process, where the store has not been seen in it."""
+        with self._lock:
+            if self._snapshot is not None:
+                return False
+            known = self._backend.last_known()
+            if known is None:
+                return False
+            logger.error(
+                "The store does not answer; serving by its last known state, of revision %s.",
+                known.revision,
+                extra={"error": self._error},
+            )
+            self._install(known)
+        if not self._loaded.done():
+            self._loaded.set_result(None)
+        return True
 
     def _close(self) -> None:
         """Let a synchronous backend close what this thread opened."""

@@ -7,18 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Sequence
 from datetime import datetime
+from shield_core import plan
 from shield_core.engine import ShieldEngine
 from shield_core.keys import Scope
 from shield_core.models import AuditEntry, Instance
+from shield_core.models import AuditEntry, Instance, RouteState
 from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow
 from shield_core.models import GlobalRateLimitPolicy, RateLimitHit, RateLimitPolicy, StoredPolicy
-from shield_core.models import Instance, RouteState
 from shield_core.models import MaintenanceWindow, RouteState, RouteStatus
 from shield_core.models import RateLimitResult
 from shield_core.models import TokenRecord
 from shield_core.plan import Authorship
 from shield_core.ports import drive
-from shield_core.snapshot import Snapshot
+from shield_core.snapshot import Changes, Snapshot
 from typing import Any
 from typing import Any, Unpack
 from typing import Unpack
@@ -269,6 +270,13 @@ class SyncEngine:
             Return the routes as they are now: an operator's override wins.
             """
         return drive(self._engine.register_states(states, **by))
+
+    def propose(self, proposals: Sequence[plan.Proposal], entries: Sequence[AuditEntry], may_be_silent: bool=False, **by: Unpack[Authorship]) -> Changes:
+        """Commit what another process proposes; return what was stored, with the revision it got.
+
+            ``entries`` tell each of them; ``may_be_silent`` lets go of that rule.
+            """
+        return drive(self._engine.propose(proposals, entries, may_be_silent, **by))
 
     def heard_of(self, instance: Instance) -> None:
         """Note that a process follows this store from elsewhere, and the revision that it has applied."""

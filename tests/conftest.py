@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from shield_core import replica
+from shield_core.backends.base import ShieldBackend
 from tests import api_shield, databases
 from tests.postgres import Postgres
 from tests.redis_server import RedisServer
@@ -39,6 +41,13 @@ def eventually(condition: Callable[[], Found], *, within: float = 15.0, every: f
         assert time.monotonic() < end, f"still {found!r} after {within} s"
         time.sleep(every)
     return found
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a store that does not answer again after a moment."""
+    monkeypatch.setattr(ShieldBackend, "reconnect_delay", 0.03)
+    monkeypatch.setattr(replica, "_WRITE_AGAIN", (0.02, 0.05))
 
 
 @pytest.fixture(scope="session")

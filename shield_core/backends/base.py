@@ -50,8 +50,15 @@ class ShieldBackend(ABC):
     shared_across_processes: bool = True
     durable: bool = True
 
+    #: Whether those who follow it write down the boundaries of windows, and restore it when it was lost.
+    reconciles: bool = True
+
     #: Seconds between two looks at the store, where it cannot tell of changes by itself.
     refresh_interval: float = 1.0
+    #: Seconds after which it is asked again, on average, when it does not answer.
+    reconnect_delay: float = 5.0
+    #: The revision that the store is known to have learnt this process has applied; None: it is not told.
+    acknowledged: int | None = None
 
     # -- the six methods of a custom backend -------------------------------------------------
 
@@ -144,6 +151,10 @@ class ShieldBackend(ABC):
     async def read_audit(self, query: AuditQuery) -> list[AuditEntry]:
         """Return the entries that ``query`` selects, newest first."""
         return query.select(await self.get_audit_log(query.path, 1_000_000))
+
+    def last_known(self) -> Snapshot | None:
+        """Return a state from before this process, to begin with while the store does not answer."""
+        return None
 
     async def beat(self, instance: Instance) -> None:
         """Note that ``instance`` is alive, and the revision it has applied."""

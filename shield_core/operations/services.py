@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from shield_core import plan
-from shield_core.models import Instance, RouteState
+from shield_core.models import AuditEntry, Instance, RouteState
 from shield_core.operations.commits import Committing
 from shield_core.plan import Authorship
-from shield_core.snapshot import Snapshot
+from shield_core.snapshot import Changes, Cursor, Snapshot, Write
 
 
 class ServiceOperations(Committing):
@@ -28,6 +28,24 @@ class ServiceOperations(Committing):
         """
         snapshot, _ = await self._run(plan.Register(by=by, states=states))
         return [snapshot.routes[state.path] for state in states]
+
+    async def propose(
+        self,
+        proposals: Sequence[plan.Proposal],
+        entries: Sequence[AuditEntry],
+        may_be_silent: bool = False,
+        **by: Unpack[Authorship],
+    ) -> Changes:
+        """Commit what another process proposes; return what was stored, with the revision it got.
+
+        ``entries`` tell each of them; ``may_be_silent`` lets go of that rule.
+        """
+        command = plan.Propose(by=by, proposals=proposals, entries=entries, may_be_silent=may_be_silent)
+        snapshot, _ = await self._run(command)
+        keys = [one.key for one in proposals]
+        revisions = [max(snapshot.revision_of(key), snapshot.deleted.get(key, 0)) for key in keys]
+        position = Cursor(snapshot.epoch, max(revisions, default=snapshot.revision))
+        return Changes(position, tuple(Write(key, snapshot.objects.get(key)) for key in keys))
 
     async def heard_of(self, instance: Instance) -> None:
         """Note that a process follows this store from elsewhere, and the revision that it has applied."""

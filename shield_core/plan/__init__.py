@@ -17,6 +17,7 @@ from shield_core.plan.limits import (
     limit_of_code,
 )
 from shield_core.plan.notes import Note
+from shield_core.plan.proposals import Proposal, Propose
 from shield_core.plan.resolution import resolve
 from shield_core.plan.routes import (
     CancelSchedule,
@@ -53,6 +54,8 @@ __all__ = [
     "IssueToken",
     "LimitCommand",
     "Note",
+    "Proposal",
+    "Propose",
     "Register",
     "ResetLimit",
     "RevokeToken",

@@ -72,10 +72,25 @@ class Registered(BaseModel):
     states: list[RouteState]
 
 
+class Stored(BaseModel):
+    """What is stored under a key; null where it was deleted."""
+
+    key: str
+    value: dict[str, Any] | None
+
+
+class Committed(BaseModel):
+    epoch: str
+    revision: int
+    writes: list[Stored]
+
+
 class Snapshot(BaseModel):
     """A consistent cut of the store (CONTRACT §7)."""
 
     epoch: str
     revision: int
     routes: list[RouteState]
+    marks: dict[str, Any]
+    durable: bool
     rate_limits: list[dict[str, Any]]

@@ -196,6 +196,35 @@ class Registration(_FromService):
     states = serializers.ListField(child=serializers.DictField(), max_length=20_000)
 
 
+class ProposedWrite(Body):
+    """An object to store, null to delete it; ``expect`` is the revision that was seen, 0 for none."""
+
+    lenient = True
+
+    key = Text(max_length=500, allow_blank=False)
+    value = serializers.DictField(allow_null=True)
+    expect = Whole(required=False, allow_null=True, min_value=0, max_value=2**62)
+
+
+class ToldEntry(Body):
+    """What an audit entry says; who did it is known from the token."""
+
+    lenient = True
+
+    action = Text(max_length=64, allow_blank=False)
+    path = Text(max_length=500)
+    reason = serializers.CharField(max_length=1000, required=False, allow_blank=True, allow_null=True)
+    note = serializers.CharField(max_length=1000, required=False, allow_blank=True, allow_null=True)
+    previous_status = Text(max_length=100, required=False, allow_null=True)
+    new_status = Text(max_length=100, required=False, allow_null=True)
+    details = serializers.DictField(required=False)
+
+
+class Proposed(_FromService):
+    writes = serializers.ListField(child=ProposedWrite(), max_length=_MOST)
+    audit = serializers.ListField(child=ToldEntry(), max_length=_MOST)
+
+
 class ReportedEntry(_FromService):
     """An audit entry of a service; who did it, and for which service, is known from the token."""
 

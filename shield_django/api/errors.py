@@ -75,12 +75,23 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
             return _failure(503, "The store cannot be used at the moment.")
     for kinds, status in _STATUSES:
         if isinstance(error, kinds):
-            matches = {"ambiguous_matches": error.matches} if isinstance(error, AmbiguousRouteError) else {}
-            return _failure(status, str(error), **matches)
+            return _failure(status, str(error), **_particulars(error))
     request = context["request"]
     logger.error("The API failed at %r", request.path, exc_info=error, extra={"request": request._request})
     got_request_exception.send(sender=None, request=request._request)
     return _failure(500, "Shield failed: the server's log tells more.")
+
+
+def _particulars(error: Exception) -> dict[str, Any]:
+    """Return what lets a client raise the same."""
+    match error:
+        case AmbiguousRouteError():
+            return {"ambiguous_matches": error.matches}
+        case ConflictError():
+            return {"conflict": {"path": error.path, "expected": error.expected, "actual": error.actual}}
+        case RouteProtectedException():
+            return {"protected": error.path}
+    return {}
 
 
 def _told(error: APIException) -> Response:

@@ -10,8 +10,10 @@ from typing import Any
 from pydantic import ValidationError as Invalid
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from shield_core.events import cut, now
-from shield_core.models import Instance, RouteState, reasons
+from shield_core.events import cut, dumped, now
+from shield_core.keys import parse_store_key
+from shield_core.models import AuditEntry, Instance, RouteState, reasons, value_type
+from shield_core.plan import Proposal
 from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.errors import NotImplementedHere
@@ -114,6 +116,46 @@ class Register(_FromService):
         return found.replace(path=str(key), service=service, origin="code", baseline=None, rate_limit=limit)
 
 
+class Commit(_FromService):
+    """Commit what a process wants to have changed: a service in its own routes, an operator anywhere."""
+
+    endpoint = "sdk-commit"
+
+    @operation(answers.Committed, takes=bodies.Proposed)
+    def post(self) -> Any:
+        proposals = [self._proposal(one) for one in self.said["writes"]]
+        entries = [self._entry(one) for one in self.said["audit"]]
+        is_operator = not self.principal.is_sdk
+        by = self.by
+        by["expected_revision"] = None
+        changes = self.sync.propose(proposals, entries, may_be_silent=is_operator, **by)
+        writes = [
+            {"key": key, "value": dumped(value, for_service=not is_operator) if value else None}
+            for key, value in changes.writes
+        ]
+        return {"epoch": changes.cursor.epoch, "revision": changes.cursor.revision, "writes": writes}
+
+    def _proposal(self, told: Mapping[str, Any]) -> Proposal:
+        """Read a write, of what this caller may touch. Raises ValidationError, PermissionDenied."""
+        key = told["key"]
+        scope = parse_store_key(key)[1]
+        if self.principal.is_sdk:
+            self.allow(scope.owner if scope.kind == "route" else None)
+        try:
+            if scope.kind == "route":
+                parse_key(scope.name)
+            value = value_type(key).model_validate(cleaned(told["value"])) if told["value"] else None
+        except Invalid as error:
+            raise ValidationError({"writes": f"{key[:200]}: {reasons(error)}"}) from None
+        return Proposal(key, value, told.get("expect"))
+
+    def _entry(self, told: Mapping[str, Any]) -> AuditEntry:
+        if self.principal.is_sdk and told["action"] not in _REPORTED:
+            raise ValidationError({"action": f"A service does {', '.join(sorted(_REPORTED))}."})
+        said = {name: value for name, value in cleaned(dict(told)).items() if value is not None}
+        return AuditEntry.model_validate(said)
+
+
 class Report(_FromService):
     """Write into the audit log what a service did to its own routes."""
 
@@ -155,7 +197,7 @@ class Snapshot(_FromService):
             self.allow(service)
         snapshot = self.sync.current()
         self.unless_known([snapshot.epoch, snapshot.revision, service])
-        return cut(snapshot, service)
+        return {**cut(snapshot, service), "durable": self.control.engine.backend.durable}
 
 
 class Acknowledge(_FromService):

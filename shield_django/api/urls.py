@@ -60,6 +60,7 @@ urlpatterns = [
     path("tokens/<str:token_id>", tokens.Token.as_view(), name="token"),
     path("sdk/events", sdk.Events.as_view(), name="sdk-events"),
     path("sdk/register", sdk.Register.as_view(), name="sdk-register"),
+    path("sdk/commit", sdk.Commit.as_view(), name="sdk-commit"),
     path("sdk/audit", sdk.Report.as_view(), name="sdk-audit"),
     path("sdk/snapshot", sdk.Snapshot.as_view(), name="sdk-snapshot"),
     path("sdk/ack", sdk.Acknowledge.as_view(), name="sdk-ack"),

@@ -83,6 +83,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("token", "DELETE"): _TOKENS,
     ("sdk-events", "GET"): _READ,
     ("sdk-register", "POST"): _OWN,
+    ("sdk-commit", "POST"): _OWN,
     ("sdk-audit", "POST"): _OWN,
     ("sdk-snapshot", "GET"): _READ,
     ("sdk-ack", "POST"): _OWN,

@@ -73,6 +73,11 @@ class Hub:
     def __len__(self) -> int:
         return sum(map(len, list(self._fanouts.values())))
 
+    @property
+    def durable(self) -> bool:
+        """Whether the store survives this server, so that an empty one must have been lost."""
+        return self._engine.backend.durable
+
     # -- followers --------------------------------------------------------------------------
 
     def subscribe(self, follower: Follower, since: Cursor | None) -> Batch:

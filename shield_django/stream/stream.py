@@ -143,7 +143,7 @@ class EventStream:
         elif text is None:
             text = batch.encoded_for(self.audience)
         if self.audience.proto == FULL:
-            await self._send(frame({"type": "hello", **VERSIONS}, batch.before))
+            await self._send(frame({"type": "hello", **VERSIONS, "durable": self._hub.durable}, batch.before))
         await self._send(text or KEEPALIVE)
 
     def _send_now(self, text: bytes) -> None:

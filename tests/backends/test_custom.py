@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shield_core import replica
+from shield_core.backends.base import ShieldBackend
 from shield_core.decorators import maintenance
 from shield_core.exceptions import BackendError
 from shield_core.keys import INSTANCE_PREFIX
@@ -20,11 +20,7 @@ from tests.backends.following import is_open
 from tests.conftest import eventually
 from tests.core.rules import declare
 
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "_FIRST_RETRY", 0.02)
-    monkeypatch.setattr(replica, "_RETRY", (0.01, 0.02))
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def test_plain_functions_run_on_one_thread_of_their_own(start_engine: Any) -> None:
@@ -187,8 +183,7 @@ def test_a_store_that_is_down_is_asked_at_most_twelve_times_a_minute(
 ) -> None:
     monkeypatch.undo()
     scale = 1 / 40  # a minute takes a second and a half
-    monkeypatch.setattr(replica, "_FIRST_RETRY", replica._FIRST_RETRY * scale)
-    monkeypatch.setattr(replica, "_RETRY", tuple(seconds * scale for seconds in replica._RETRY))
+    monkeypatch.setattr(ShieldBackend, "reconnect_delay", 5 * scale)
     attempts: list[float] = []
 
     class Counting(Ledger):

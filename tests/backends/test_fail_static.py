@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from shield_core import replica
 from shield_core.backends import redis as redis_backends
 from shield_core.exceptions import BackendError
 from tests.backends import faults
@@ -17,9 +16,7 @@ from tests.conftest import eventually
 
 
 @pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "_FIRST_RETRY", 0.02)
-    monkeypatch.setattr(replica, "_RETRY", (0.05, 0.1))
+def short_timeouts(monkeypatch: pytest.MonkeyPatch, quick_retries: None) -> None:
     monkeypatch.setattr(redis_backends, "_SOCKET_TIMEOUT", 1.0)
 
 

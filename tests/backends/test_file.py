@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from shield_core import replica
 from shield_core.backends import file
 from shield_core.backends.file import FileBackend
 from shield_core.exceptions import BackendError
@@ -36,10 +35,7 @@ HAND_WRITTEN = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "_FIRST_RETRY", 0.02)
-    monkeypatch.setattr(replica, "_RETRY", (0.02, 0.05))
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from shield_core import replica
 from shield_core.backends import redis as backends
 from shield_core.backends.redis import RedisBackend
 from shield_core.models import Instance
@@ -27,9 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "_FIRST_RETRY", 0.02)
-    monkeypatch.setattr(replica, "_RETRY", (0.02, 0.05))
+def short_timeouts(monkeypatch: pytest.MonkeyPatch, quick_retries: None) -> None:
     monkeypatch.setattr(backends, "_SOCKET_TIMEOUT", 0.5)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from redis.sentinel import Sentinel
 
-from shield_core import replica
 from shield_core.backends.redis import RedisBackend
 from shield_core.exceptions import BackendError
 from tests.conftest import eventually
@@ -39,10 +38,8 @@ def servers(redis_process: RedisServer) -> Iterator[tuple[RedisServer, RedisServ
 
 @pytest.mark.heavy
 def test_a_failover_loses_no_rule_and_changes_go_on(
-    servers: tuple[RedisServer, RedisServer, RedisServer], start_engine: Any, monkeypatch: pytest.MonkeyPatch
+    servers: tuple[RedisServer, RedisServer, RedisServer], start_engine: Any, quick_retries: None
 ) -> None:
-    monkeypatch.setattr(replica, "_FIRST_RETRY", 0.05)
-    monkeypatch.setattr(replica, "_RETRY", (0.05, 0.1))
     master, other, sentinel = servers
     found = Sentinel([("127.0.0.1", sentinel.port)], socket_timeout=1.0)
     engine, follower = (

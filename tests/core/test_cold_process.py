@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from shield_core import replica
 from shield_core.decorators import maintenance
 from shield_core.exceptions import BackendError
 from shield_core.models import RouteState
@@ -18,10 +17,7 @@ DISABLED = RouteState(path="GET:/x", status="disabled", origin="operator", revis
 PATIENCE = 0.3
 
 
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch):
-    monkeypatch.setattr(replica, "_FIRST_RETRY", 0.02)
-    monkeypatch.setattr(replica, "_RETRY", (0.01, 0.02))
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shield_core import replica
 from shield_core.backends.memory import MemoryBackend
 from shield_core.decorators import maintenance
 from shield_core.keys import EVERYTHING
@@ -14,11 +13,7 @@ from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow, Route
 from .notebook import NotebookBackend
 from .rules import declare
 
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch):
-    monkeypatch.setattr(replica, "_FIRST_RETRY", 0.02)
-    monkeypatch.setattr(replica, "_RETRY", (0.01, 0.02))
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.fixture

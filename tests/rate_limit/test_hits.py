@@ -33,10 +33,15 @@ def drained(hits, service=None):
 def test_hits_that_could_not_be_stored_wait_on():
     hits = Hits()
     note(hits, 1)
-    with pytest.raises(OSError), hits.batch() as found:
-        note(hits, 2)
-        assert (len(found), hits.is_storing) == (1, True)
-        raise OSError
+
+    def fail():
+        with hits.batch() as found:
+            note(hits, 2)
+            assert (len(found), hits.is_storing) == (1, True)
+            raise BlockingIOError
+
+    with pytest.raises(BlockingIOError):
+        fail()
     assert not hits.is_storing
     assert [hit.key for hit in drained(hits)] == ["1", "2"]
 
