@@ -28,6 +28,7 @@ FILE_NAME = ".shield"
 _NEVER_FROM_FILE = "SHIELD_CUSTOM_PATH"
 _DEFAULT_FILE = "shield-state.json"
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
+_CREDENTIALS = ("token", "token_file", "username", "password")
 
 
 def make_engine(
@@ -37,12 +38,13 @@ def make_engine(
     redis_url: str | None = None,
     custom_path: str | None = None,
     *,
+    server_url: str | None = None,
     service: str | None = None,
     **options: Any,
 ) -> ShieldEngine:
     """Return the engine that the configuration describes; ``options`` go to ``ShieldEngine``.
 
-    ``backend`` is memory, file, redis or custom; ``custom_path`` is ``module:factory``, a class or
+    ``backend`` is memory, file, redis, server or custom; ``custom_path`` is ``module:factory``, a class or
     function that returns a ``ShieldBackend``. Of the options for rate limits these have variables too:
     ``SHIELD_RATE_LIMIT_STORAGE`` (auto: as the backend does; memory, file, redis), ``SHIELD_FAIL_OPEN``,
     ``SHIELD_NUM_PROXIES``, ``SHIELD_DRAFT_HEADERS``. Raises InvalidInputError, which says what to correct.
@@ -51,14 +53,61 @@ def make_engine(
     env = current_env or found.get("SHIELD_ENV")
     if env is None:
         warn_of_forgotten_environment()
-    made = make_backend(
-        backend or found.get("SHIELD_BACKEND") or "memory",
-        file_path=file_path or found.get("SHIELD_FILE_PATH") or _DEFAULT_FILE,
-        redis_url=redis_url or found.get("SHIELD_REDIS_URL"),
-        custom_path=custom_path or found.get("SHIELD_CUSTOM_PATH"),
-    )
+    name, app_id = backend or found.get("SHIELD_BACKEND") or "memory", service or found.get("SHIELD_APP_ID")
+    if name == "server":
+        made = make_server_backend(server_url, app_id, found=found)
+    else:
+        made = make_backend(
+            name,
+            file_path=file_path or found.get("SHIELD_FILE_PATH") or _DEFAULT_FILE,
+            redis_url=redis_url or found.get("SHIELD_REDIS_URL"),
+            custom_path=custom_path or found.get("SHIELD_CUSTOM_PATH"),
+        )
     options = {**limit_options(found), **options}
-    return ShieldEngine(made, env, service=service or found.get("SHIELD_APP_ID"), **options)
+    return ShieldEngine(made, env, service=app_id, **options)
+
+
+def make_server_backend(
+    server_url: str | None = None,
+    app_id: str | None = None,
+    *,
+    found: Configuration | None = None,
+    **options: Any,
+) -> ShieldBackend:
+    """Return the backend of a service that follows a Shield Server; ``options`` are those of the backend.
+
+    What is not given comes from SHIELD_SERVER_URL, SHIELD_APP_ID, SHIELD_SNAPSHOT_PATH, and, unless other
+    credentials are given, SHIELD_TOKEN, SHIELD_TOKEN_FILE, SHIELD_USERNAME and SHIELD_PASSWORD. With
+    SHIELD_OFFLINE it is a memory backend, so that the decorators alone decide. Raises InvalidInputError.
+    """
+    from shield_core.backends.memory import MemoryBackend
+    from shield_core.backends.server import ShieldServerBackend
+
+    found = found or Configuration.read()
+    if is_offline(found):
+        return MemoryBackend()
+    server_url = server_url or found.get("SHIELD_SERVER_URL")
+    if not server_url:
+        raise InvalidInputError(
+            "The server backend needs SHIELD_SERVER_URL, such as http://localhost:9000 (or SHIELD_OFFLINE=1)."
+        )
+    app_id = app_id or found.get("SHIELD_APP_ID")
+    if not app_id:
+        raise InvalidInputError(
+            "A service needs a name on the Shield Server: SHIELD_APP_ID, in Django SHIELD_SERVICE."
+        )
+    given = {name: value for name, value in options.items() if value is not None and value != ""}
+    if not given.keys() & set(_CREDENTIALS):
+        given |= {name: text for name in _CREDENTIALS if (text := found.get(f"SHIELD_{name.upper()}"))}
+    path = options.get("snapshot_path")
+    given["snapshot_path"] = path if path is not None else found.get("SHIELD_SNAPSHOT_PATH")
+    return ShieldServerBackend(server_url, app_id, **given)
+
+
+def is_offline(found: Configuration | None = None) -> bool:
+    """Whether services are to run on their decorators alone: in development, and in tests."""
+    said = (found or Configuration.read()).get("SHIELD_OFFLINE")
+    return said is not None and _flag("SHIELD_OFFLINE", said)
 
 
 def limit_options(found: Configuration) -> dict[str, Any]:
@@ -159,7 +208,7 @@ def make_backend(
         "custom": lambda: _custom(custom_path),
     }
     if name not in makers:
-        raise InvalidInputError(f"SHIELD_BACKEND is {name!r}: it is one of {', '.join(makers)}.")
+        raise InvalidInputError(f"SHIELD_BACKEND is {name!r}: it is one of {', '.join(makers)}, server.")
     return makers[name]()
 
 

@@ -36,6 +36,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "num_proxies": int,
     "rate_limit_storage": str,
     "fail_open": _truth,
+    "offline": _truth,
     "draft_headers": _truth,
     "responses": json.loads,
 }
@@ -69,6 +70,17 @@ class ShieldSettings:
     rate_limit_storage: Any = "auto"
     #: The Redis of the project, for what is configured as "redis" without a URL of its own.
     redis_url: str = ""
+    #: Of the backend "server": where the Shield Server is; several nodes have commas between them.
+    server_url: str = ""
+    #: What it lets this service in by: a token, a file with one, or a name and a password.
+    token: str = ""
+    token_file: str = ""
+    username: str = ""
+    password: str = ""
+    #: Where its last known state is kept for a start without it; "" for nowhere.
+    snapshot_path: str | None = None
+    #: Whether to run on the decorators alone, without the server.
+    offline: bool = False
     #: While the counters cannot be reached: count in this process alone (True), or block.
     fail_open: bool = True
     #: Whether answers have the IETF draft's RateLimit headers too.

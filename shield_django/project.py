@@ -38,6 +38,7 @@ BACKENDS = {
     "models": "shield_django.backends.ModelsBackend",
     "file": "shield_django.stores.file_backend",
     "redis": "shield_django.stores.redis_backend",
+    "server": "shield_django.stores.server_backend",
 }
 _OTHERS = {
     "ROOT_URLCONF",

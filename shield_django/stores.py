@@ -18,6 +18,25 @@ def file_backend(path: str | None = None, **options: Any) -> ShieldBackend:
     return FileBackend(path or os.environ.get("SHIELD_FILE_PATH") or "shield-state.json", **options)
 
 
+def server_backend(url: str | None = None, **options: Any) -> ShieldBackend:
+    """Return the backend that follows the Shield Server at ``url``, else at SHIELD_SERVER_URL.
+
+    Credentials and the rest come from the settings; SHIELD_OFFLINE makes it a memory backend.
+    """
+    from shield_core.backends.memory import MemoryBackend
+    from shield_core.config import make_server_backend
+
+    read = ShieldSettings.read()
+    if read.offline:
+        return MemoryBackend()
+    given = {name: getattr(read, name) for name in ("token", "token_file", "username", "password")}
+    if options.keys() & given.keys():
+        given = {}  # all of them come from one place
+    if read.snapshot_path is not None:
+        given["snapshot_path"] = read.snapshot_path
+    return make_server_backend(url or read.server_url or None, read.service, **{**given, **options})
+
+
 def redis_backend(url: str | None = None, cache: str | None = None, **options: Any) -> ShieldBackend:
     """Return a RedisBackend on ``url``, on a django-redis ``cache``, or on what SHIELD_REDIS_URL names."""
     try:

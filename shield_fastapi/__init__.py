@@ -5,12 +5,14 @@ from shield_fastapi.decorators import deprecated, disabled, env_only, force_acti
 from shield_fastapi.guard import ShieldGuard
 from shield_fastapi.middleware import ShieldMiddleware
 from shield_fastapi.router import ShieldRouter
+from shield_fastapi.sdk import ShieldSDK
 
 __all__ = [
     "ShieldAdmin",
     "ShieldGuard",
     "ShieldMiddleware",
     "ShieldRouter",
+    "ShieldSDK",
     "deprecated",
     "disabled",
     "env_only",

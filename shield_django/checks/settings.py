@@ -12,7 +12,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from shield_core.exceptions import InvalidKeyError
+from shield_core.exceptions import InvalidInputError, InvalidKeyError
 from shield_core.keys import ExemptEntry, check_service
 from shield_core.models import LimitCause, RouteStatus
 from shield_core.replica import NoStore
@@ -107,6 +107,21 @@ def _redis_url(value: Any) -> Iterator[Problem]:
         yield "is no Redis URL.", "Write redis://host:6379/0, rediss://… or unix://…"
 
 
+def _server_url(value: Any) -> Iterator[Problem]:
+    from shield_core.remote.connection import Connection
+
+    try:
+        if value:
+            Connection(value)
+    except (InvalidInputError, AttributeError) as error:
+        yield f"names no Shield Server: {error}", "Write http://host:port; several nodes with commas between."
+
+
+def _secret(value: Any) -> Iterator[Problem]:
+    if not isinstance(value, str):
+        yield "is no text.", "Write a string, from the environment or a secrets manager."
+
+
 def _flag(value: Any) -> Iterator[Problem]:
     if value not in (True, False):
         yield f"is {value!r}.", "Write True or False."
@@ -133,6 +148,10 @@ _EACH: dict[str, tuple[str, Callable[[Any], Iterator[Problem]]]] = {
     "redis_url": ("shield.E014", _redis_url),
     "fail_open": ("shield.E015", _flag),
     "draft_headers": ("shield.E016", _flag),
+    "server_url": ("shield.E017", _server_url),
+    **dict.fromkeys(("token", "token_file", "username", "password"), ("shield.E018", _secret)),
+    "snapshot_path": ("shield.E019", _text),
+    "offline": ("shield.E020", _flag),
 }
 
 
