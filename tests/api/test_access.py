@@ -31,6 +31,16 @@ BODIES = {
     "service-rate-limit": {"limit": "1/minute"},
     "tokens": {"service": "payments"},
     "sdk-register": {"app_id": "payments", "states": []},
+    "sdk-commit": {
+        "app_id": "payments",
+        "writes": [
+            {
+                "key": "payments:GET:/payments",
+                "value": {"path": "payments:GET:/payments", "status": "disabled", "origin": "operator"},
+            }
+        ],
+        "audit": [{"action": "disable", "path": "payments:GET:/payments"}],
+    },
     "sdk-audit": {"app_id": "payments", "action": "disable", "path": "GET:/payments"},
     "sdk-ack": {"app_id": "payments", "instance": "a", "revision": 1},
 }
