@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+#: How many refusals of several one message tells.
+_TOLD = 10
 
 
 class ShieldException(Exception):
@@ -54,6 +57,16 @@ class RouteProtectedException(ShieldException):
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(f"{path} is protected by @force_active in the code: it cannot be blocked.")
+
+
+class BulkRefusedError(ShieldException):
+    """Several routes were to be changed at once, and some cannot be: none was."""
+
+    def __init__(self, refusals: Mapping[str, ShieldException]) -> None:
+        self.refusals = dict(refusals)
+        told = [str(why) if key in str(why) else f"{key}: {why}" for key, why in self.refusals.items()]
+        more = f" And {len(told) - _TOLD} more." if len(told) > _TOLD else ""
+        super().__init__(f"Nothing was changed. {' '.join(told[:_TOLD])}{more}")
 
 
 class ConflictError(ShieldException):

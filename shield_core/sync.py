@@ -20,6 +20,7 @@ from shield_core.models import TokenRecord
 from shield_core.plan import Authorship
 from shield_core.ports import drive
 from shield_core.snapshot import Changes, Snapshot
+from shield_core.snapshot import Snapshot
 from typing import Any
 from typing import Any, Unpack
 from typing import Unpack
@@ -109,6 +110,14 @@ class SyncEngine:
     def set_route(self, path: str, status: RouteStatus, reason: str='', window: MaintenanceWindow | None=None, envs: Sequence[str]=(), read_only: bool=False, **by: Unpack[Authorship]) -> RouteState:
         """Set a route's status, window and gate in one commit, as a form does."""
         return drive(self._engine.set_route(path, status, reason, window, envs, read_only, **by))
+
+    def change_routes(self, paths: Sequence[str], action: plan.RouteAction, reason: str='', *, all_methods: bool=False, until: datetime | None=None, window: MaintenanceWindow | None=None, envs: Sequence[str]=(), read_only: bool=False, **by: Unpack[Authorship]) -> list[RouteState]:
+        """Do the same to several routes in one commit: to all of them, or to none.
+
+            ``until``, ``window``, ``envs`` and ``read_only`` are given where the action takes them, and
+            ``all_methods`` means every key of each path. Raises BulkRefusedError.
+            """
+        return drive(self._engine.change_routes(paths, action, reason, all_methods=all_methods, until=until, window=window, envs=envs, read_only=read_only, **by))
 
     def get_maintenance(self, scope: Scope) -> GlobalMaintenanceConfig:
         """Return the maintenance of a scope: everything or a service."""

@@ -10,13 +10,15 @@ from shield_core.keys import Scope
 from shield_core.models import (
     AuditEntry,
     GlobalMaintenanceConfig,
+    Instance,
     MaintenanceWindow,
     RateLimitHit,
     RateLimitPolicy,
     RouteState,
     StoredPolicy,
 )
-from shield_core.plan import Authorship
+from shield_core.plan import Authorship, RouteAction
+from shield_core.snapshot import Snapshot
 
 
 class Client(Protocol):
@@ -58,6 +60,20 @@ class Client(Protocol):
     def cancel_schedule(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
 
     def clear_override(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
+
+    def change_routes(
+        self,
+        paths: Sequence[str],
+        action: RouteAction,
+        reason: str = "",
+        *,
+        all_methods: bool = False,
+        until: datetime | None = None,
+        window: MaintenanceWindow | None = None,
+        envs: Sequence[str] = (),
+        read_only: bool = False,
+        **by: Unpack[Authorship],
+    ) -> list[RouteState]: ...
 
     def restore(self, reason: str = "", timeout: float = 10.0, **by: Unpack[Authorship]) -> None: ...
 
@@ -141,4 +157,21 @@ class Client(Protocol):
         actor: str | None = None,
         action: str | None = None,
         since: datetime | None = None,
+        cursor: str | None = None,
     ) -> list[AuditEntry]: ...
+
+    def current(self) -> Snapshot: ...
+
+    def instances(self) -> list[Instance]: ...
+
+    def note(
+        self,
+        action: str,
+        path: str = "",
+        service: str | None = None,
+        previous_status: str | None = None,
+        new_status: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        reason: str = "",
+        **by: Unpack[Authorship],
+    ) -> None: ...

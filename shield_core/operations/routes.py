@@ -8,7 +8,10 @@ from typing import Any, Unpack
 
 from shield_core import plan
 from shield_core.exceptions import (
+    BulkRefusedError,
+    InvalidInputError,
     RouteNotFoundException,
+    ShieldException,
 )
 from shield_core.keys import RouteKey, Scope
 from shield_core.models import (
@@ -18,6 +21,7 @@ from shield_core.models import (
 )
 from shield_core.operations.commits import Committing
 from shield_core.plan import Authorship
+from shield_core.snapshot import Snapshot
 
 
 class RouteOperations(Committing):
@@ -38,7 +42,7 @@ class RouteOperations(Committing):
             await self._register_declared(target)
             snapshot = await self._fresh()
             key = plan.resolve(snapshot, target, self.service)
-        return snapshot.routes.get(key) or snapshot.routes[str(RouteKey.parse(key)._replace(method=None))]
+        return _state(snapshot, key)
 
     async def list_states(self, service: str | None = None) -> list[RouteState]:
         """Return all routes, of one service or of all, in the order of their keys."""
@@ -127,6 +131,74 @@ class RouteOperations(Committing):
             read_only=read_only,
         )
 
+    async def change_routes(
+        self,
+        paths: Sequence[str],
+        action: plan.RouteAction,
+        reason: str = "",
+        *,
+        all_methods: bool = False,
+        until: datetime | None = None,
+        window: MaintenanceWindow | None = None,
+        envs: Sequence[str] = (),
+        read_only: bool = False,
+        **by: Unpack[Authorship],
+    ) -> list[RouteState]:
+        """Do the same to several routes in one commit: to all of them, or to none.
+
+        ``until``, ``window``, ``envs`` and ``read_only`` are given where the action takes them, and
+        ``all_methods`` means every key of each path. Raises BulkRefusedError.
+        """
+        given = {"until": until, "window": window, "envs": tuple(envs), "read_only": read_only}
+        takes = plan.ROUTE_ACTIONS[action].__dataclass_fields__
+        what = {name: value for name, value in given.items() if name in takes}
+        if unused := [name for name, value in given.items() if value and name not in takes]:
+            raise InvalidInputError(f"'{action}' takes no {', '.join(unused)}.")
+        if "window" in takes and window is None and action == "schedule":
+            raise InvalidInputError("'schedule' needs a window.")
+        targets = self._targets(paths)
+
+        def made() -> plan.ChangeRoutes:
+            return plan.ChangeRoutes(
+                by=by,
+                reason=reason,
+                targets=targets,
+                action=action,
+                what=what,
+                service=self.service,
+                all_methods=all_methods,
+            )
+
+        try:
+            return await self._changed(made())
+        except (RouteNotFoundException, BulkRefusedError) as error:
+            refusals = error.refusals.values() if isinstance(error, BulkRefusedError) else [error]
+            if not any(isinstance(one, RouteNotFoundException) for one in refusals):
+                raise
+            # As for one route: some may not have been registered yet.
+            for target in targets:
+                await self._register_declared(target)
+            return await self._changed(made())
+
+    async def _changed(self, command: plan.ChangeRoutes) -> list[RouteState]:
+        snapshot, _ = await self._run(command)
+        return [_state(snapshot, key) for key in command.keys(snapshot)]
+
+    def _targets(self, paths: Sequence[str]) -> list[str]:
+        """Return the keys that ``paths`` stand for. Raises BulkRefusedError for those that have none."""
+        targets: list[str] = []
+        refusals: dict[str, ShieldException] = {}
+        for path in paths:
+            try:
+                targets.append(self._target(path))
+            except ShieldException as error:
+                if len(paths) == 1:
+                    raise
+                refusals[path] = error
+        if refusals:
+            raise BulkRefusedError(refusals)
+        return targets
+
     async def _route(
         self, command: type[plan.RouteCommand], path: str, by: Authorship, **what: Any
     ) -> RouteState:
@@ -137,6 +209,9 @@ class RouteOperations(Committing):
             # Also where nothing is left to register: the replica may have registered it meanwhile.
             await self._register_declared(target)
             snapshot, key = await self._run(command(by=by, target=target, service=self.service, **what))
-        state = snapshot.route(key) or snapshot.route(str(RouteKey.parse(key)._replace(method=None)))
-        assert state is not None
-        return state
+        return _state(snapshot, key)
+
+
+def _state(snapshot: Snapshot, key: str) -> RouteState:
+    """Return a route's state, which may be that of its bare path."""
+    return snapshot.routes.get(key) or snapshot.routes[str(RouteKey.parse(key)._replace(method=None))]

@@ -5,6 +5,7 @@ command's ``plan`` does no I/O and may be repeated on a newer snapshot after a c
 """
 
 from shield_core.plan.bookkeeping import CrossBoundary, Register, crossed_boundary
+from shield_core.plan.bulk import ROUTE_ACTIONS, ChangeRoutes, RouteAction
 from shield_core.plan.commands import Authorship, Command
 from shield_core.plan.limits import (
     DeleteLimit,
@@ -40,9 +41,11 @@ from shield_core.plan.scopes import (
 from shield_core.plan.tokens import BindToken, IssueToken, RevokeToken
 
 __all__ = [
+    "ROUTE_ACTIONS",
     "Authorship",
     "BindToken",
     "CancelSchedule",
+    "ChangeRoutes",
     "ClearOverride",
     "Command",
     "CrossBoundary",
@@ -59,6 +62,7 @@ __all__ = [
     "Register",
     "ResetLimit",
     "RevokeToken",
+    "RouteAction",
     "RouteCommand",
     "Schedule",
     "ScopeCommand",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -103,6 +104,16 @@ class Command(ABC):
 
     def _unless_over(self, window: MaintenanceWindow | None) -> MaintenanceWindow | None:
         return window if window is not None and window.end > self.now else None
+
+
+def joined(parts: Sequence[Commit]) -> Commit:
+    """Return several commits, of different objects, as one; its result is that of the first."""
+    return Commit(
+        tuple(write for part in parts for write in part.writes),
+        tuple(entry for part in parts for entry in part.audit),
+        {key: revision for part in parts for key, revision in part.expect.items()},
+        parts[0].result if parts else "",
+    )
 
 
 def _difference(before: StoredObject | None, after: StoredObject | None) -> dict[str, Any]:

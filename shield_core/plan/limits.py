@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,13 @@ from shield_core.models import (
     StoredPolicy,
     reasons,
 )
-from shield_core.plan.commands import Command
+from shield_core.plan.commands import Command, joined
 from shield_core.plan.resolution import resolve
 from shield_core.snapshot import Commit, Snapshot
 
 #: How audit actions begin, by the kind of the scope.
-_PREFIXES = {"global": "global_rl", "service": "svc_rl", "route": "rl_policy"}
-_RESETS = {"global": "global_rl_reset", "service": "svc_rl_reset", "route": "rl_reset"}
+PREFIXES = {"global": "global_rl", "service": "svc_rl", "route": "rl_policy"}
+RESETS = {"global": "global_rl_reset", "service": "svc_rl_reset", "route": "rl_reset"}
 #: What identifies a limit or tells its history, and cannot be set.
 _GIVEN = frozenset({"path", "method", "revision", "updated_at", "updated_by"})
 #: What only the code can have a function for.
@@ -75,9 +75,9 @@ class LimitCommand(Command):
             scope.limit_key,
             before,
             after,
-            action=f"{_PREFIXES[scope.kind]}_{action}",
-            previous=_status(before),
-            new=_status(then),
+            action=f"{PREFIXES[scope.kind]}_{action}",
+            previous=limit_status(before),
+            new=limit_status(then),
         )
 
 
@@ -102,7 +102,7 @@ class SetLimit(LimitCommand):
             after = model.model_validate({**values, "revision": 0})
         except ValidationError as error:
             raise InvalidInputError(reasons(error)) from error
-        self._refuse_functions(after, limit_of_code(snapshot, scope))
+        refuse_functions(after, self.named, limit_of_code(snapshot, scope))
         return self._store(snapshot, scope, before, after, "updated" if before else "set")
 
     def _inherited(self, snapshot: Snapshot, scope: Scope) -> StoredPolicy | None:
@@ -111,14 +111,6 @@ class SetLimit(LimitCommand):
         if policy is None:
             return None
         return policy.replace(revision=0, **_new(scope))
-
-    def _refuse_functions(self, after: StoredPolicy, code: RateLimitPolicy | None) -> None:
-        for name, instead in _CALLABLE.items():
-            wanted = name in self.named and getattr(after, name) == KeyStrategy.CUSTOM
-            if wanted and (code is None or getattr(code, name) != KeyStrategy.CUSTOM):
-                raise InvalidInputError(
-                    f"{name}: 'custom' is a function, which only the code can have: use {instead}."
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,13 +170,7 @@ class ResetLimit(LimitCommand):
     def plan(self, snapshot: Snapshot) -> Commit:
         if not self.all_methods:
             return super().plan(snapshot)
-        parts = [self._plan(snapshot, scope) for scope in self._counted(snapshot)]
-        return Commit(
-            tuple(write for part in parts for write in part.writes),
-            tuple(entry for part in parts for entry in part.audit),
-            {key: revision for part in parts for key, revision in part.expect.items()},
-            parts[0].result,
-        )
+        return joined([self._plan(snapshot, scope) for scope in self._counted(snapshot)])
 
     def _counted(self, snapshot: Snapshot) -> list[Scope]:
         """Return the scopes at which the methods of one path, of one service, are counted."""
@@ -214,9 +200,9 @@ class ResetLimit(LimitCommand):
             scope.reset_key,
             snapshot.objects.get(scope.reset_key),
             RateLimitReset(**self._stamp),
-            action=_RESETS[scope.kind],
-            previous=_status(policy),
-            new=_status(policy),
+            action=RESETS[scope.kind],
+            previous=limit_status(policy),
+            new=limit_status(policy),
         )
 
 
@@ -249,6 +235,16 @@ def limit_of_code(snapshot: Snapshot, scope: Scope) -> RateLimitPolicy | None:
     return state.rate_limit if state is not None else None
 
 
+def refuse_functions(after: StoredPolicy, named: Collection[str], code: RateLimitPolicy | None) -> None:
+    """Refuse a function that somebody has ``named`` in a limit, and the code has not."""
+    for name, instead in _CALLABLE.items():
+        wanted = name in named and getattr(after, name) == KeyStrategy.CUSTOM
+        if wanted and (code is None or getattr(code, name) != KeyStrategy.CUSTOM):
+            raise InvalidInputError(
+                f"{name}: 'custom' is a function, which only the code can have: use {instead}."
+            )
+
+
 def hit_key(snapshot: Snapshot, target: str, service: str | None = None) -> RouteKey:
     """Return the key under which the hits of ``target`` are found; one without a method is of all.
 
@@ -278,5 +274,6 @@ def _nothing_counted(scope: Scope) -> InvalidInputError:
     return InvalidInputError(f"There is no rate limit of {scope.label} whose counters could be reset.")
 
 
-def _status(policy: StoredPolicy | None) -> str:
+def limit_status(policy: StoredPolicy | None) -> str:
+    """Return what the audit log says of a limit."""
     return policy.limit if policy is not None else ""

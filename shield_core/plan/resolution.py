@@ -40,6 +40,32 @@ def resolve(snapshot: Snapshot, target: str, service: str | None = None) -> str:
     raise RouteNotFoundException(target, difflib.get_close_matches(target, snapshot.routes, n=3))
 
 
+def is_known(snapshot: Snapshot, key: RouteKey) -> bool:
+    """Return whether a route is registered that ``key``, or a bare path that it is, stands for."""
+    candidates = map(RouteKey.parse, snapshot.keys_by_path.get(key.path, ()))
+    return any(one.service == key.service and _may_mean(key, one) for one in candidates)
+
+
+def resolve_all(snapshot: Snapshot, target: str, service: str | None = None) -> list[str]:
+    """Return every key that the path of ``target`` has, whatever its method, in one service.
+
+    Raises RouteNotFoundException, or AmbiguousRouteError where several services have the path.
+    """
+    bare = RouteKey.parse(target, service=service)._replace(method=None)
+    for path in (bare.path, _other_slash(bare.path)):
+        keys = snapshot.keys_by_path.get(path, ())
+        found: dict[str | None, list[str]] = {}
+        for key in keys:
+            found.setdefault(RouteKey.parse(key).service, []).append(key)
+        if bare.service in found:
+            return sorted(found[bare.service])
+        if bare.service is None and len(found) > 1:
+            raise AmbiguousRouteError(target, sorted(keys))
+        if bare.service is None and found:
+            return sorted(next(iter(found.values())))
+    return [resolve(snapshot, str(bare))]  # which says what is like it
+
+
 def _may_mean(asked: RouteKey, candidate: RouteKey) -> bool:
     if asked.service is not None and candidate.service != asked.service:
         return False
