@@ -201,6 +201,7 @@ class ShieldServerBackend(SyncNativeBackend):
         if self._stream is not None:
             self._let_go(self._stream)
         self._keep(now=True)
+        self.connection.close()
 
     def _begin(self, since: Cursor) -> Stream:
         """Open a stream from ``since`` on, or a little before it: what comes twice has no effect."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,12 +80,15 @@ class Connection:
         self._node = 0
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
+        #: How many requests use which client; one that is let go of is closed by the last of them.
+        self._uses: Counter[httpx2.Client] = Counter()
         forking.watch(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
         # Its sockets are the parent's too: they are left alone, and closed here when this forgets them.
         self._client = None
+        self._uses = Counter()
 
     @property
     def address(self) -> str:
@@ -143,10 +147,12 @@ class Connection:
             self._node += 1
 
     def close(self) -> None:
+        """Close what is open, once no request uses it any more; the next request opens it anew."""
         with self._lock:
             client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            if client is None or self._uses[client]:
+                return
+        client.close()
 
     # -- one request ------------------------------------------------------------------------
 
@@ -165,9 +171,10 @@ class Connection:
         token = self.credentials.token(self._token_of) if authorized else None
         wanted = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
         with contextlib.ExitStack() as stack:
+            client = stack.enter_context(self._http())
             with _as_backend_error(self.address):
                 response = stack.enter_context(
-                    self._http().stream(
+                    client.stream(
                         method,
                         f"{self.address}/api{path}",
                         params=params,
@@ -200,11 +207,23 @@ class Connection:
             headers["Content-Type"] = "application/json"
         return headers
 
-    def _http(self) -> httpx2.Client:
+    @contextmanager
+    def _http(self) -> Iterator[httpx2.Client]:
         with self._lock:
             if self._client is None:
                 self._client = httpx2.Client(verify=self._verify, follow_redirects=False)
-            return self._client
+            client = self._client
+            self._uses[client] += 1
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._uses[client] -= 1
+                is_left = client is not self._client and not self._uses[client]
+                if not self._uses[client]:
+                    del self._uses[client]
+            if is_left:
+                client.close()
 
     # -- answers ----------------------------------------------------------------------------
 
