@@ -80,7 +80,7 @@ def test_the_stream_says_what_it_is(unchanging: Any) -> None:
     assert told.headers["content-type"].startswith("text/event-stream")
     assert told.headers["x-accel-buffering"] == "no"
     hello = told.frames[0].content
-    assert hello == {"type": "hello", "proto": 2, "minor": 0}
+    assert hello == {"type": "hello", "proto": 2, "minor": 0, "durable": False}
 
 
 @pytest.mark.parametrize("query", ["", "proto=2"])
