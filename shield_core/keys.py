@@ -7,6 +7,7 @@ serve every scope.
 
 from __future__ import annotations
 
+import base64
 import re
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -199,6 +200,11 @@ def parse_store_key(store_key: str) -> tuple[Facet, Scope]:
         if f"{begin}{name}{end}" == store_key and bool(name) is (kind != "global"):
             return facet, Scope(kind, name)  # type: ignore[arg-type]
     return Facet.STATE, Scope("store", store_key)
+
+
+def encode_key(key: str) -> str:
+    """Return ``key`` as it stands in a URL: unpadded base64url (CONTRACT §7)."""
+    return base64.urlsafe_b64encode(key.encode()).rstrip(b"=").decode()
 
 
 def is_route_key(store_key: str) -> bool:

@@ -7,13 +7,16 @@ travels in the ASGI scope of its requests, so that two in one process stay apart
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, Unpack
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from shield_core.engine import ShieldEngine
+from shield_core.models import TokenRecord
+from shield_core.plan import Authorship
 from shield_core.snapshot import Snapshot
 from shield_django import project
 from shield_django.auth import authorities
@@ -84,6 +87,17 @@ class ControlPlane:
             raise InvalidToken("The password has changed since this token was made: log in again.")
         user = None if token.is_sdk else self.authority.user(token.subject)
         return Principal(token.subject, token.platform, token, user)
+
+    def issue_token(
+        self,
+        service: str,
+        lifetime: timedelta | None = None,
+        reason: str = "",
+        **by: Unpack[Authorship],
+    ) -> tuple[TokenRecord, str]:
+        """Return a new token of a service, which is shown this once, and what is known of it."""
+        token = self.tokens.make(service, "sdk", service=service, lifetime=lifetime)
+        return self.engine.sync.record_token(token.record, reason, **by), self.tokens.sign(token)
 
     def _is_current(self, token: Token) -> bool:
         """Whether the password is still the one that the token was got with."""

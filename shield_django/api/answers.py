@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from shield_core.models import GlobalRateLimitPolicy, Instance, RouteState, TokenRecord
+from shield_core.models import GlobalRateLimitPolicy, Instance, RateLimitPolicy, RouteState, TokenRecord
 
 
 class Ok(BaseModel):
@@ -60,6 +60,12 @@ class ServiceDetail(BaseModel):
     last_contact: datetime | None
     revision: int | None
     lag: int | None
+
+
+class RouteLimit(BaseModel):
+    """The limit that is in force for a route: an operator's, its bare path's or the code's."""
+
+    policy: RateLimitPolicy | None
 
 
 class IssuedToken(TokenRecord):

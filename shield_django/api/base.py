@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from django.db import transaction
 from django.http import Http404
@@ -298,6 +299,9 @@ class ControlView(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.etag and response.status_code < 400:
             response["ETag"] = self.etag
+        if response.status_code < 400 and not self._is_public(request):
+            # For a command line, which tells what it has changed, and where.
+            response["X-Shield-Environment"] = quote(self.control.engine.current_env or "")
         response.setdefault("Cache-Control", "private, no-cache" if self.etag else "no-store")
         response.setdefault("Vary", "Accept, Authorization, X-Shield-Token, Cookie")
         response.setdefault("X-Content-Type-Options", "nosniff")

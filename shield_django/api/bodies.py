@@ -13,7 +13,10 @@ from shield_core.models import (
     RateLimitPolicy,
     WindowStatus,
 )
+from shield_core.plan import ROUTE_ACTIONS
+from shield_core.rate_limit.hits import KEPT
 from shield_django.api.fields import Moment, Service, Span, Text, Texts, Truth, Whole
+from shield_django.models import STORE_KEY_LENGTH
 
 _LONGEST_LIFE = timedelta(days=3650)
 _MOST = 1000
@@ -94,6 +97,21 @@ class Schedule(Timed):
         return said
 
 
+class BulkChange(Timed):
+    """What to do to several ``routes``; ``all_methods``: to every key that each of their paths has.
+
+    What else belongs to it is as at the address of the change of one route.
+    """
+
+    action = serializers.ChoiceField(list(ROUTE_ACTIONS))
+    routes = serializers.ListField(
+        child=Text(max_length=500, allow_blank=False), min_length=1, max_length=_MOST
+    )
+    all_methods = Truth(required=False)
+    envs = Texts(required=False)
+    read_only = Truth(required=False)  # type: ignore[assignment]
+
+
 class Environments(Change):
     envs = Texts()
 
@@ -110,6 +128,12 @@ class ExemptPath(Change):
     path = Text(max_length=500, allow_blank=False)
 
 
+class ExemptPaths(Change):
+    """All paths that are exempt from now on."""
+
+    paths = Texts()
+
+
 def window_of(said: dict[str, Any], status: WindowStatus) -> MaintenanceWindow | None:
     """Return the window that a validated ``Timed`` describes, None for a block that is for good."""
     if said["end"] is None:
@@ -121,6 +145,12 @@ def window_of(said: dict[str, Any], status: WindowStatus) -> MaintenanceWindow |
         status=said.get("status", status),
         read_only=said.get("read_only", False),
     )
+
+
+class Restoration(Change):
+    """``timeout`` is how many seconds to wait for a process that has rules to put back."""
+
+    timeout = Whole(required=False, min_value=0, max_value=30)
 
 
 class Tier(Body):
@@ -201,7 +231,7 @@ class ProposedWrite(Body):
 
     lenient = True
 
-    key = Text(max_length=500, allow_blank=False)
+    key = Text(max_length=STORE_KEY_LENGTH, allow_blank=False)
     value = serializers.DictField(allow_null=True)
     expect = Whole(required=False, allow_null=True, min_value=0, max_value=2**62)
 
@@ -213,8 +243,8 @@ class ToldEntry(Body):
 
     action = Text(max_length=64, allow_blank=False)
     path = Text(max_length=500)
-    reason = serializers.CharField(max_length=1000, required=False, allow_blank=True, allow_null=True)
-    note = serializers.CharField(max_length=1000, required=False, allow_blank=True, allow_null=True)
+    reason = Text(lines=True, required=False, allow_null=True)
+    note = Text(lines=True, required=False, allow_null=True)
     previous_status = Text(max_length=100, required=False, allow_null=True)
     new_status = Text(max_length=100, required=False, allow_null=True)
     details = serializers.DictField(required=False)
@@ -223,6 +253,27 @@ class ToldEntry(Body):
 class Proposed(_FromService):
     writes = serializers.ListField(child=ProposedWrite(), max_length=_MOST)
     audit = serializers.ListField(child=ToldEntry(), max_length=_MOST)
+
+
+class ReportedHit(Body):
+    """A request that a limit has blocked, or would have."""
+
+    lenient = True
+
+    id = Text(max_length=64, required=False, allow_blank=False)
+    timestamp = Moment()
+    path = Text(max_length=600, allow_blank=False)
+    method = Text(max_length=32)
+    key = Text(max_length=300)
+    limit = Text(max_length=64)
+    tier = Text(max_length=100, required=False, allow_null=True)
+    reset_at = Moment()
+    scope = Text(max_length=600, required=False)
+    shadow = Truth(required=False)
+
+
+class ReportedHits(_FromService):
+    hits = serializers.ListField(child=ReportedHit(), max_length=_MOST)
 
 
 class ReportedEntry(_FromService):
@@ -278,6 +329,10 @@ class ExemptQuery(ChangeQuery):
     path = Text(max_length=500, allow_blank=False, required=False)
 
 
+class MethodQuery(Query):
+    method = Text(max_length=32, required=False)
+
+
 class ResetQuery(ChangeQuery):
     method = Text(max_length=32, required=False)
 
@@ -296,7 +351,7 @@ class AuditQuery(Query):
 
 class HitQuery(Query):
     route = Text(max_length=500, required=False, allow_blank=False)
-    limit = Whole(text=True, required=False, min_value=0, max_value=_MOST)
+    limit = Whole(text=True, required=False, min_value=0, max_value=KEPT)
 
 
 class SnapshotQuery(Query):

@@ -11,16 +11,12 @@ import re
 
 from shield_core.exceptions import InvalidKeyError
 from shield_core.keys import RouteKey, check_service
+from shield_core.keys import encode_key as encode_key
 from shield_django.models import KEY_LENGTH
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 _METHOD_LENGTH = 32
 SERVICE_LENGTH = 100
-
-
-def encode_key(key: str) -> str:
-    """Return ``key`` as it stands in a URL."""
-    return base64.urlsafe_b64encode(key.encode()).rstrip(b"=").decode()
 
 
 def decode_key(text: str) -> str:

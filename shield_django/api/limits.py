@@ -41,9 +41,14 @@ class RouteLimits(ControlView):
 
 
 class RouteLimit(ControlView):
-    """The limit of one route, which can be deleted."""
+    """The limit of one route."""
 
     endpoint = "rate-limit"
+
+    @operation(answers.RouteLimit, asks=bodies.MethodQuery)
+    def get(self, key: str) -> Any:
+        policy = self.sync.get_limit(_route_scope(self.target_in_url(key), self.asked.get("method")))
+        return {"policy": self.shown(policy)}
 
     @operation(answers.DeletedLimit, takes=bodies.Change, asks=bodies.ResetQuery)
     def delete(self, key: str) -> Any:

@@ -61,29 +61,35 @@ class Disable(ScopeView):
 
 
 class Exempt(ScopeView):
-    """Exempt one path from global maintenance, or no longer; never switches it on or off."""
+    """Exempt paths from maintenance, or no longer; never switches it on or off."""
 
     @operation(GlobalMaintenanceConfig, takes=bodies.ExemptPath)
-    def post(self) -> Any:
+    def post(self, service: str | None = None) -> Any:
         path = self.said["path"].strip()
-        return self._change(lambda known: known if _named(path, known) else [*known, path])
+        return self._change(service, lambda known: known if _named(path, known) else [*known, path])
+
+    @operation(GlobalMaintenanceConfig, takes=bodies.ExemptPaths)
+    def put(self, service: str | None = None) -> Any:
+        return self.sync.set_exempt_paths(self.scope(service), self.said["paths"], self.reason, **self.by)
 
     @operation(GlobalMaintenanceConfig, takes=bodies.DeleteExempt, asks=bodies.ExemptQuery)
-    def delete(self) -> Any:
+    def delete(self, service: str | None = None) -> Any:
         path = self.said.get("path") or self.asked.get("path")
         if not path:
             raise ValidationError({"path": "Say which path, in the body or in the query."})
-        return self._change(lambda known: [one for one in known if one not in _named(path, known)])
+        return self._change(service, lambda known: [one for one in known if one not in _named(path, known)])
 
-    def _change(self, change: Callable[[Sequence[str]], Sequence[str]]) -> GlobalMaintenanceConfig:
+    def _change(
+        self, service: str | None, change: Callable[[Sequence[str]], Sequence[str]]
+    ) -> GlobalMaintenanceConfig:
         """Change the list as it is, again when somebody else changed it meanwhile."""
-        by = self.by
+        by, scope = self.by, self.scope(service)
         for attempt in range(_ATTEMPTS):
-            seen = self.sync.get_maintenance(EVERYTHING)
+            seen = self.sync.get_maintenance(scope)
             expected = self.expected_revision
             by["expected_revision"] = seen.revision if expected is None else expected
             try:
-                return self.sync.set_exempt_paths(EVERYTHING, change(seen.exempt_paths), self.reason, **by)
+                return self.sync.set_exempt_paths(scope, change(seen.exempt_paths), self.reason, **by)
             except ConflictError:
                 if expected is not None or attempt == _ATTEMPTS - 1:
                     raise

@@ -22,10 +22,10 @@ class Tokens(ControlView):
 
     @operation(answers.IssuedToken, takes=bodies.NewToken, status=201)
     def post(self) -> Any:
-        service = self.said["service"]
-        token = self.control.tokens.make(service, "sdk", service=service, lifetime=self.said.get("expires"))
-        record = self.sync.record_token(token.record, self.reason, **self.by)
-        return {**record.model_dump(mode="json"), "token": self.control.tokens.sign(token)}
+        record, token = self.control.issue_token(
+            self.said["service"], self.said.get("expires"), self.reason, **self.by
+        )
+        return {**record.model_dump(mode="json"), "token": token}
 
 
 class Token(ControlView):

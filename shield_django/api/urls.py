@@ -7,7 +7,18 @@ from typing import Any
 
 from django.urls import URLPattern, path, re_path
 
-from shield_django.api import audit, limits, maintenance, routes, schema, sdk, services, sessions, tokens
+from shield_django.api import (
+    audit,
+    limits,
+    maintenance,
+    routes,
+    schema,
+    sdk,
+    services,
+    sessions,
+    store,
+    tokens,
+)
 from shield_django.api.base import ControlView, NotFound
 
 
@@ -25,6 +36,7 @@ urlpatterns = [
     path("auth/me", sessions.Me.as_view(), name="me"),
     path("schema", schema.Schema.as_view(), name="schema"),
     path("routes", routes.Routes.as_view(), name="routes"),
+    path("routes/bulk", routes.Bulk.as_view(), name="routes-bulk"),
     *(
         path(f"routes/<path:key>/{action.verb}", action.as_view(), name=action.endpoint)
         for action in routes.ACTIONS
@@ -46,6 +58,7 @@ urlpatterns = [
             ("", maintenance.Maintenance),
             ("enable", maintenance.Enable),
             ("disable", maintenance.Disable),
+            ("exempt", maintenance.Exempt),
         )
     ),
     path("rate-limits", limits.RouteLimits.as_view(), name="rate-limits"),
@@ -56,11 +69,14 @@ urlpatterns = [
     *_of_both_scopes("{}-rate-limit/reset", "{}-rate-limit-reset", limits.WideLimitReset),
     *_of_both_scopes("{}-rate-limit/enable", "{}-rate-limit-enable", limits.WideLimitSwitch),
     *_of_both_scopes("{}-rate-limit/disable", "{}-rate-limit-disable", limits.WideLimitSwitch, enabled=False),
+    path("store/restore", store.Restore.as_view(), name="store-restore"),
+    path("store/reset", store.Reset.as_view(), name="store-reset"),
     path("tokens", tokens.Tokens.as_view(), name="tokens"),
     path("tokens/<str:token_id>", tokens.Token.as_view(), name="token"),
     path("sdk/events", sdk.Events.as_view(), name="sdk-events"),
     path("sdk/register", sdk.Register.as_view(), name="sdk-register"),
     path("sdk/commit", sdk.Commit.as_view(), name="sdk-commit"),
+    path("sdk/hits", sdk.Hits.as_view(), name="sdk-hits"),
     path("sdk/audit", sdk.Report.as_view(), name="sdk-audit"),
     path("sdk/snapshot", sdk.Snapshot.as_view(), name="sdk-snapshot"),
     path("sdk/ack", sdk.Acknowledge.as_view(), name="sdk-ack"),

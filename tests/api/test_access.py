@@ -24,11 +24,14 @@ PLACES = {
 BODIES = {
     "login": {"username": "vera", "password": PASSWORD},
     "route-env": {"envs": ["dev"]},
+    "routes-bulk": {"action": "disable", "routes": ["payments:GET:/payments"]},
     "route-schedule": {"start": "2100-01-01T00:00:00Z", "end": "2100-01-02T00:00:00Z"},
     "global-exempt": {"path": "/health"},
     "rate-limits": {"path": "payments:/payments", "limit": "1/minute"},
     "global-rate-limit": {"limit": "1/minute"},
     "service-rate-limit": {"limit": "1/minute"},
+    "service-maintenance-exempt": {"path": "/health"},
+    "store-restore": {"timeout": 0},
     "tokens": {"service": "payments"},
     "sdk-register": {"app_id": "payments", "states": []},
     "sdk-commit": {
@@ -42,6 +45,7 @@ BODIES = {
         "audit": [{"action": "disable", "path": "payments:GET:/payments"}],
     },
     "sdk-audit": {"app_id": "payments", "action": "disable", "path": "GET:/payments"},
+    "sdk-hits": {"app_id": "payments", "hits": []},
     "sdk-ack": {"app_id": "payments", "instance": "a", "revision": 1},
 }
 #: Addresses that name no service; another service's token gets in, and finds nothing of payments.
