@@ -118,6 +118,7 @@ class Replica:
         self._boundaries: set[str] = set()
         self._while_loading: list[Changes] | None = None
         self._next_write = 0.0
+        self._next_hits = 0.0
         self._retries = Retries(backend.reconnect_delay)
         self._bypasses = 0
         #: The rules in force; None while there is a reason to go through ``ready``.
@@ -369,7 +370,9 @@ class Replica:
             if self._backend.reconciles:
                 self._write_boundaries()
             self._beat()
-            self._flush_hits()
+            if time.monotonic() >= self._next_hits:
+                self._next_hits = time.monotonic() + self._backend.hits_interval
+                self._flush_hits()
             self._next_write = 0.0
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is followed
             if not self._next_write:
@@ -387,7 +390,6 @@ class Replica:
             apart = _HEARTBEAT if self._beaten[0] == revision else _HEARTBEATS_APART
             if now - self._beaten[1] < apart:
                 return
-        self._beaten = (revision, now)
         instance = Instance(
             id=self._instance_id,
             service=self._service,
@@ -399,6 +401,7 @@ class Replica:
             seen_at=datetime.now(UTC),
         )
         drive(self._port.beat(instance))
+        self._beaten = (revision, now)
 
     def _overtake(self, changes: Changes) -> bool:
         """Apply changes from the feed, unless local commits have brought all of them already."""

@@ -11,7 +11,7 @@ from shield_core import plan
 from shield_core.engine import ShieldEngine
 from shield_core.keys import Scope
 from shield_core.models import AuditEntry, Instance
-from shield_core.models import AuditEntry, Instance, RouteState
+from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState
 from shield_core.models import GlobalMaintenanceConfig, MaintenanceWindow
 from shield_core.models import GlobalRateLimitPolicy, RateLimitHit, RateLimitPolicy, StoredPolicy
 from shield_core.models import MaintenanceWindow, RouteState, RouteStatus
@@ -290,6 +290,10 @@ class SyncEngine:
     def heard_of(self, instance: Instance) -> None:
         """Note that a process follows this store from elsewhere, and the revision that it has applied."""
         return drive(self._engine.heard_of(instance))
+
+    def report_hits(self, hits: Sequence[RateLimitHit]) -> None:
+        """Keep requests that limits have blocked in another process, the oldest first."""
+        return drive(self._engine.report_hits(hits))
 
     def note(self, action: str, path: str='', service: str | None=None, previous_status: str | None=None, new_status: str | None=None, details: Mapping[str, Any] | None=None, reason: str='', **by: Unpack[Authorship]) -> None:
         """Write an audit entry about what happened elsewhere."""

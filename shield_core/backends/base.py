@@ -57,6 +57,8 @@ class ShieldBackend(ABC):
     refresh_interval: float = 1.0
     #: Seconds after which it is asked again, on average, when it does not answer.
     reconnect_delay: float = 5.0
+    #: Seconds between two deliveries of hits of rate limits.
+    hits_interval: float = 0.0
     #: The revision that the store is known to have learnt this process has applied; None: it is not told.
     acknowledged: int | None = None
 

@@ -8,9 +8,10 @@ has changed, and tries a stream again later. Nobody else waits for the server bu
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from shield_core.exceptions import (
     NotAuthenticatedError,
     RefusedError,
     ServerError,
+    ShieldException,
 )
 from shield_core.keys import check_service, is_route_key
-from shield_core.models import AuditEntry, Instance, RouteState
+from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState
 from shield_core.remote.connection import Connection
 from shield_core.remote.credentials import credentials
 from shield_core.remote.kept import KeptSnapshot, default_path
@@ -36,6 +38,7 @@ from shield_core.remote.reading import Reader
 from shield_core.remote.stream import SILENCE, Stream
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: Seconds that a server may take to begin a stream, and a stream that has begun to its first event.
 _FIRST_ANSWER = 15.0
 _FIRST_EVENT = 10.0
@@ -61,6 +64,7 @@ class ShieldServerBackend(SyncNativeBackend):
     shared_across_processes = True
     durable = True
     reconciles = False
+    hits_interval = 5.0
 
     def __init__(
         self,
@@ -305,14 +309,26 @@ class ShieldServerBackend(SyncNativeBackend):
     def beat_sync(self, instance: Instance) -> None:
         if self.app_id is None:
             return
+        reports = self._reader.reports()
         body = {
             "app_id": self.app_id,
             "instance": instance.id,
-            "errors": self._reader.reports(),
+            "errors": reports,
             **instance.model_dump(mode="json", include={"host", "pid", "release", "epoch", "revision"}),
         }
-        self.connection.request("POST", "/sdk/ack", body=body)
+        try:
+            self.connection.request("POST", "/sdk/ack", body=body)
+        except ShieldException:
+            self._reader.keep_reports(reports)
+            raise
         self.acknowledged = instance.revision
+
+    def write_hits_sync(self, hits: Sequence[RateLimitHit]) -> None:
+        """Keep hits here, and tell the server of them, where all processes' hits come together."""
+        super().write_hits_sync(hits)
+        if self.app_id is not None:
+            told = [_sendable(hit) for hit in hits]
+            self.connection.request("POST", "/sdk/hits", body={"app_id": self.app_id, "hits": told})
 
     # -- what operators' credentials let one ask ------------------------------------------------
 
@@ -333,6 +349,14 @@ class ShieldServerBackend(SyncNativeBackend):
             return [AuditEntry.model_validate(one) for one in found]
         except ValidationError as error:
             raise ServerError(f"{self.connection.address} tells an audit log that cannot be read.") from error
+
+
+def _sendable(hit: RateLimitHit) -> dict[str, Any]:
+    """Return a hit as JSON; what a client may have put into a path or a key is not all Unicode text."""
+    return {
+        name: _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+        for name, value in hit.model_dump(mode="json").items()
+    }
 
 
 class _Unheard(ServerError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from shield_core import plan
-from shield_core.models import AuditEntry, Instance, RouteState
+from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState
 from shield_core.operations.commits import Committing
 from shield_core.plan import Authorship
 from shield_core.snapshot import Changes, Cursor, Snapshot, Write
@@ -50,6 +50,11 @@ class ServiceOperations(Committing):
     async def heard_of(self, instance: Instance) -> None:
         """Note that a process follows this store from elsewhere, and the revision that it has applied."""
         await self._port.beat(instance)
+
+    async def report_hits(self, hits: Sequence[RateLimitHit]) -> None:
+        """Keep requests that limits have blocked in another process, the oldest first."""
+        if hits:
+            await self._port.write_hits(hits)
 
     async def note(
         self,

@@ -108,6 +108,7 @@ class BulkChange(Timed):
         child=Text(max_length=500, allow_blank=False), min_length=1, max_length=_MOST
     )
     all_methods = Truth(required=False)
+    status = serializers.ChoiceField(["maintenance", "disabled"], required=False)
     envs = Texts(required=False)
     read_only = Truth(required=False)  # type: ignore[assignment]
 

@@ -12,13 +12,13 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 
 from shield_core.events import cut, dumped, now
 from shield_core.keys import parse_store_key
-from shield_core.models import AuditEntry, Instance, RouteState, reasons, value_type
+from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState, reasons, value_type
 from shield_core.plan import Proposal
 from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.errors import NotImplementedHere
 from shield_django.api.formats import cleaned
-from shield_django.api.keys import parse_key
+from shield_django.api.keys import parse_key, parse_service
 
 logger = logging.getLogger("shield.sdk")
 
@@ -123,6 +123,7 @@ class Commit(_FromService):
 
     @operation(answers.Committed, takes=bodies.Proposed)
     def post(self) -> Any:
+        self.named_service()
         proposals = [self._proposal(one) for one in self.said["writes"]]
         entries = [self._entry(one) for one in self.said["audit"]]
         is_operator = not self.principal.is_sdk
@@ -137,23 +138,45 @@ class Commit(_FromService):
 
     def _proposal(self, told: Mapping[str, Any]) -> Proposal:
         """Read a write, of what this caller may touch. Raises ValidationError, PermissionDenied."""
-        key = told["key"]
+        key, value = told["key"], told["value"]
         scope = parse_store_key(key)[1]
         if self.principal.is_sdk:
             self.allow(scope.owner if scope.kind == "route" else None)
+        if scope.kind == "service":
+            parse_service(scope.name)
+        elif scope.kind == "route" and str(parse_key(scope.name)) != scope.name:
+            raise ValidationError({"writes": f"{key[:200]}: write it as {parse_key(scope.name)}."})
         try:
-            if scope.kind == "route":
-                parse_key(scope.name)
-            value = value_type(key).model_validate(cleaned(told["value"])) if told["value"] else None
+            read = value_type(key).model_validate(cleaned(value)) if value is not None else None
         except Invalid as error:
             raise ValidationError({"writes": f"{key[:200]}: {reasons(error)}"}) from None
-        return Proposal(key, value, told.get("expect"))
+        return Proposal(key, read, told.get("expect"))
 
     def _entry(self, told: Mapping[str, Any]) -> AuditEntry:
-        if self.principal.is_sdk and told["action"] not in _REPORTED:
-            raise ValidationError({"action": f"A service does {', '.join(sorted(_REPORTED))}."})
         said = {name: value for name, value in cleaned(dict(told)).items() if value is not None}
         return AuditEntry.model_validate(said)
+
+
+class Hits(_FromService):
+    """Tell which requests limits have blocked in an instance."""
+
+    endpoint = "sdk-hits"
+
+    @operation(answers.Ok, takes=bodies.ReportedHits)
+    def post(self) -> Any:
+        service = self.own_service()
+        self.sync.report_hits([self._hit(one, service) for one in self.said["hits"]])
+        return {"ok": True}
+
+    def _hit(self, told: Mapping[str, Any], service: str) -> RateLimitHit:
+        """Read a hit of the service's own paths. Raises ValidationError, PermissionDenied."""
+        try:
+            hit = RateLimitHit.model_validate(cleaned(dict(told)))
+        except Invalid as error:
+            raise ValidationError({"hits": reasons(error)}) from None
+        if not hit.path.startswith(f"{service}:/"):
+            raise PermissionDenied(f"{hit.path[:200]} is no path of the service {service!r}.")
+        return hit
 
 
 class Report(_FromService):

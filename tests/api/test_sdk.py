@@ -185,6 +185,39 @@ def test_an_acknowledgement_that_is_wrong_is_refused(memory_plane, body):
     assert memory_plane.sdk("payments")("POST", "sdk/ack", body).status_code == 400
 
 
+def hit(path="payments:/pay", **fields):
+    told = {"timestamp": "2026-11-20T10:00:00Z", "path": path, "method": "GET", "key": "192.0.2.1"}
+    return {**told, "limit": "1/minute", "reset_at": "2026-11-20T10:01:00Z", **fields}
+
+
+def test_what_limits_have_blocked_in_instances_comes_together(plane, olga):
+    body = {"app_id": "payments", "hits": [hit(key="a"), hit(key="b", shadow=True, from_the_future=1)]}
+    assert plane.sdk("payments")("POST", "sdk/hits", body).json() == {"ok": True}
+    told = olga("GET", "rate-limits/hits?route=payments:GET:/pay").json()
+    assert [(one["key"], one["path"], one["shadow"]) for one in told] == [
+        ("b", "payments:/pay", True),
+        ("a", "payments:/pay", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"hits": [hit("orders:/pay")]}, 403),
+        ({"hits": [hit("/pay")]}, 403),
+        ({"app_id": "orders", "hits": [hit("orders:/pay")]}, 403),
+        ({}, 400),
+        ({"hits": [{}]}, 400),
+        ({"hits": [hit(timestamp="yesterday")]}, 400),
+        ({"hits": [hit("payments:/a\nb")]}, 400),
+        ({"hits": [hit()] * 1001}, 400),
+    ],
+)
+def test_hits_of_others_and_what_are_no_hits_are_refused(memory_plane, body, status):
+    assert memory_plane.sdk("payments")("POST", "sdk/hits", body).status_code == status
+    assert memory_plane.sync.get_rate_limit_hits() == []
+
+
 def test_what_a_service_did_is_written_down_as_its_own(plane, olga):
     told = {
         "action": "disable",
