@@ -46,7 +46,7 @@ class RouteCommand(Command):
     def plan(self, snapshot: Snapshot) -> Commit:
         key = resolve(snapshot, self.target, self.service)
         before = snapshot.route(key)
-        current = before or _inherited(snapshot, key)
+        current = before or inherited(snapshot, key)
         if self.blocks and current.force_active:
             raise RouteProtectedException(key)
         after = kept(snapshot, before, self._change(current, code(snapshot, current)))
@@ -56,7 +56,7 @@ class RouteCommand(Command):
             after,
             action=self.action,
             previous=current.effective(self.now),
-            new=(after or _inherited(snapshot, key)).effective(self.now),
+            new=(after or inherited(snapshot, key)).effective(self.now),
         )
 
     @abstractmethod
@@ -187,7 +187,7 @@ class SetEnvironments(RouteCommand):
         return bool(self.envs)
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
-        _refuse_nameless(self.envs)
+        refuse_nameless(self.envs)
         status = state.status
         if status not in BLOCKING:
             status = RouteStatus.ENV_GATED if self.envs else _open_status(code)
@@ -226,7 +226,7 @@ class SetRoute(RouteCommand):
         return self.status in BLOCKING or self.window is not None or bool(self.envs)
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
-        _refuse_nameless(self.envs)
+        refuse_nameless(self.envs)
         status = self.status
         if status == RouteStatus.ENV_GATED and not self.envs:
             raise InvalidInputError("A gate needs the names of the environments in which it is open.")
@@ -255,7 +255,7 @@ _ACTIONS = {
 }
 
 
-def _inherited(snapshot: Snapshot, store_key: str) -> RouteState:
+def inherited(snapshot: Snapshot, store_key: str) -> RouteState:
     """Return the state of a method key that has none of its own: that of its bare path."""
     bare = _bare(snapshot, store_key)
     if bare is None:
@@ -296,7 +296,7 @@ def _open_status(code: Baseline) -> RouteStatus:
     return RouteStatus.DEPRECATED if deprecated else RouteStatus.ACTIVE
 
 
-def _refuse_nameless(envs: Sequence[str]) -> None:
+def refuse_nameless(envs: Sequence[str]) -> None:
     if not all(map(is_environment, envs)):
         raise InvalidInputError("The name of an environment must not be empty.")
 
