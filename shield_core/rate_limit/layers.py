@@ -37,7 +37,8 @@ class Layer:
     """One scope's limit. ``counter`` None lets everything pass; ``tiers`` replace it by name.
 
     ``is_simple``: address, API key or nothing at all says who is asking, so that no user has to be
-    known and nothing has to be awaited. ``by_address``: every address is counted, nothing else.
+    known and nothing has to be awaited. ``counted_by_address`` is the counter of a limit that counts
+    every address, blocks, and does nothing else.
     """
 
     scope: Scope
@@ -53,7 +54,7 @@ class Layer:
     tier: Callback | None = None
     response: Callback | None = None
     is_simple: bool = False
-    by_address: bool = False
+    counted_by_address: Counter | None = None
     #: Whether any request could be counted; the only thing here that changes.
     has_met_a_key: bool = False
 
@@ -86,10 +87,12 @@ class Layer:
         simple = not tiers and not roles and strategy in _SIMPLE
         networks = [ip_network(text, strict=False) for text in route.exempt_ips] if route else []
         by_code = declared.tier if declared and route and route.tier_resolver == KeyStrategy.CUSTOM else None
+        own = counter(policy.limit)
+        by_address = simple and strategy is KeyStrategy.IP and not networks and not policy.shadow
         return cls(
             scope=scope,
             policy=policy,
-            counter=counter(policy.limit),
+            counter=own,
             strategy=strategy,
             missing=policy.on_missing_key or _MISSING.get(strategy, "exempt"),
             tiers=tiers,
@@ -104,7 +107,7 @@ class Layer:
             tier=by_code,
             response=declared.response if declared else None,
             is_simple=simple,
-            by_address=simple and strategy is KeyStrategy.IP and not networks,
+            counted_by_address=own if by_address else None,
         )
 
     def spares(self, method: str, path: str) -> bool:
@@ -129,8 +132,8 @@ def _name(scope: Scope) -> str:
 class Layers(tuple[Layer, ...]):
     """The limits of a request, in the order global, service, route.
 
-    ``by_address`` are their counters where each of them counts every address and does nothing else, so
-    that it is asked once who is asking; else None.
+    ``by_address`` are their counters where all of them are ``counted_by_address``, so that it is asked
+    once who is asking; else None.
     """
 
     by_address: tuple[Counter, ...] | None
@@ -139,11 +142,7 @@ class Layers(tuple[Layer, ...]):
 
     def __new__(cls, layers: Iterable[Layer] = ()) -> Layers:
         made = super().__new__(cls, layers)
-        counters = tuple(
-            layer.counter
-            for layer in made
-            if layer.by_address and layer.counter is not None and not layer.counter.shadow
-        )
+        counters = tuple(layer.counted_by_address for layer in made if layer.counted_by_address is not None)
         made.by_address = counters if made and len(counters) == len(made) else None
         made.are_met = False
         return made

@@ -109,31 +109,26 @@ class Limiter:
         log of hits. Returns at once where it can, else something to await, which never suspends
         for a caller that does not await.
         """
-        if not self.storage.immediate:
+        storage = self.storage
+        if not storage.immediate:
             return self._limit(layers, caller, method, path)
         if len(layers) == 1:
             layer = layers[0]
-            if layer.by_address and (address := caller.address) is not None:
-                return self._limit_address(layer, address, method, path)
+            counter = layer.counted_by_address
+            if counter is not None and (address := caller.address) is not None:
+                if not layer.has_met_a_key:
+                    self._meet(layer)
+                key = network_key(address) if ":" in address else address
+                verdict = storage.take_one(counter, key)
+                if verdict[0]:
+                    return _new(Outcome, verdict + (key, None, counter, layer, self.draft_headers))  # noqa: RUF005
+                return self._judge((verdict,), layers, (counter,), (key,), method, path)
         elif layers.__class__ is Layers and layers.by_address and (address := caller.address) is not None:
             return self._limit_everywhere(layers, layers.by_address, address, method, path)
         for layer in layers:
             if not layer.is_simple:
                 return self._limit(layers, caller, method, path)
         return self._limit_simply(layers, caller, method, path)
-
-    def _limit_address(self, layer: Layer, address: str, method: str, path: str) -> Outcome | None:
-        """Do what ``_limit_simply`` does for the commonest of limits."""
-        counter = layer.counter
-        if counter is None:
-            return None
-        if not layer.has_met_a_key:
-            self._meet(layer)
-        key = network_key(address) if ":" in address else address
-        verdict = self.storage.take_one(counter, key)
-        if verdict[0] and not counter.shadow:
-            return _new(Outcome, verdict + (key, None, counter, layer, self.draft_headers))  # noqa: RUF005
-        return self._judge((verdict,), (layer,), (counter,), (key,), method, path)
 
     def _limit_everywhere(
         self, layers: Layers, counters: Sequence[Counter], address: str, method: str, path: str

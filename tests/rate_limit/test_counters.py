@@ -169,6 +169,13 @@ class TestSlidingWindow:
         counting.later(1.001)
         assert counting.passes(counter("10/minute", SLIDING))
 
+    def test_a_longer_period_that_is_set_where_a_log_is_cut_counts_what_is_known(self, counting):
+        shorter = counter("15/s", SLIDING)
+        assert counting.admitted(shorter, 15) == 15
+        counting.later(1.5)
+        assert counting.passes(shorter)
+        assert counting.admitted(counter("20/10s", SLIDING), 10) == 20 - 16
+
     def test_a_long_log_stays_exact(self, counting):
         asked = counter("1000/10s", SLIDING)
         passed = []

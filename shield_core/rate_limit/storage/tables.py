@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from shield_core.models import Algorithm
@@ -22,10 +22,12 @@ from shield_core.rate_limit.counters import Counter, Verdict
 #: How many old keys a new one looks at, to clear away and to displace.
 _CLEARED = 2
 _DISPLACED = 8
-#: Bytes of a moment in a log, which is measured again after 16 more and asks for room after 512.
+#: Bytes of a moment in a log, which is measured again after 16 more, and those that it asks for at once.
 _MOMENT = 8
 _STEP = 15
-_MOMENTS = 512
+_ROOM = 512 * _MOMENT
+#: Before all times of a clock.
+_UNKNOWN = float("-inf")
 
 
 class Table(ABC):
@@ -205,21 +207,30 @@ class TokenBucket(Table):
         return [now + float(after), float(empty)]
 
 
-class _Log:
+class _Log(array):  # type: ignore[type-arg]
     """The moments of requests, in the order of time; those before ``first`` are over.
 
-    There is always one. ``capacity`` is that of the last denial, ``seconds`` the period, ``size`` what
-    the table knows of its bytes.
+    There is always one. Before ``until`` no more of them are over; what is not known is in the past.
+    ``capacity`` is that of the last denial, ``seconds`` the period, ``size`` what the table knows of
+    its bytes.
     """
 
-    __slots__ = ("capacity", "first", "moments", "seconds", "size")
+    __slots__ = ("capacity", "first", "seconds", "size", "until")
 
-    def __init__(self, moments: array[float], capacity: int, seconds: int) -> None:
-        self.moments = moments
-        self.first = 0
-        self.capacity = capacity
-        self.seconds = seconds
-        self.size = (len(moments) - 1) * _MOMENT
+    capacity: int
+    first: int
+    seconds: int
+    size: int
+    until: float
+
+    def __new__(cls, moments: Iterable[float], capacity: int, seconds: int) -> _Log:
+        log: _Log = super().__new__(cls, "d", moments)  # type: ignore[assignment]
+        log.first = 0
+        log.until = _UNKNOWN
+        log.capacity = capacity
+        log.seconds = seconds
+        log.size = (len(log) - 1) * _MOMENT
+        return log
 
 
 class SlidingWindow(Table):
@@ -229,35 +240,59 @@ class SlidingWindow(Table):
     former one still knew.
     """
 
-    __slots__ = ()
+    __slots__ = ("newest",)
     algorithm = Algorithm.SLIDING_WINDOW
     key_cost = 300
 
+    def __init__(self, is_full: Callable[[Table, int], bool]) -> None:
+        super().__init__(is_full)
+        #: The last moment that was noted, of all logs whose ``until`` is known.
+        self.newest = _UNKNOWN
+
     def take(self, counter: Counter, key: str, now: float) -> Verdict:
-        capacity, seconds = counter.capacity, counter.seconds
         log = self.entries.get(key)
+        seconds = counter.seconds
+        if log is not None and self.newest <= now < log.until and log.seconds == seconds:
+            first = log.first
+            length = len(log)
+            left = counter.capacity - length + first
+            if left > 0:
+                self.before = first
+                self.newest = now
+                log.append(now)
+                if not length & _STEP:
+                    self._grow(log, key, now)
+                return (True, left - 1, seconds, 0.0)
+        return self._take_slowly(log, counter, key, now)
+
+    def _take_slowly(self, log: _Log | None, counter: Counter, key: str, now: float) -> Verdict:
+        """Do that where requests may be over, the clock may have gone back, or the limit is another one."""
+        capacity, seconds = counter.capacity, counter.seconds
         if log is None:
             self.before = None
-            self.insert(key, _Log(array("d", (now,)), capacity, seconds), now)
+            self.insert(key, _Log((now,), capacity, seconds), now)
             return (True, capacity - 1, float(seconds), 0.0)
-        moments = log.moments
         self.before = first = log.first
-        length = len(moments)
-        newest = moments[-1]
+        length = len(log)
+        newest = log[-1]
         moment = now if now >= newest else newest
         begin = moment - seconds
         if log.seconds != seconds:
-            log.seconds, first = seconds, 0
-        if moments[first] <= begin:
+            log.seconds, log.until = seconds, _UNKNOWN
+            self.before = first = 0
+        if log[first] <= begin:
             first += 1
-            if first < length and moments[first] <= begin:
-                first = bisect_right(moments, begin, first)
+            if first < length and log[first] <= begin:
+                first = bisect_right(log, begin, first)
         left = capacity - length + first
         if left <= 0:
             log.capacity = capacity
-            return (False, 0, newest + seconds - now, moments[length - capacity] + seconds - now)
+            return (False, 0, newest + seconds - now, log[length - capacity] + seconds - now)
+        log.append(moment)
         log.first = first
-        moments.append(moment)
+        log.until = log[first] + seconds
+        if moment > self.newest:
+            self.newest = moment
         if not length & _STEP:
             self._grow(log, key, now)
         return (True, left - 1, moment - now + seconds, 0.0)
@@ -270,40 +305,42 @@ class SlidingWindow(Table):
             self.order.pop()
             self._drop(key)
         else:
-            log.moments.pop()
+            log.pop()
             log.first = self.before
+            log.until = _UNKNOWN
 
     def _grow(self, log: _Log, key: str, now: float) -> None:
         """Cut off what was over before the last charge; else ask for room now and then."""
-        over = self.before
-        if over * 2 >= len(log.moments):
+        length, over = len(log), self.before
+        if over * 2 >= length:
             log.first, self.before = log.first - over, 0  # first, for a fork in between
-            log.moments = log.moments[over:]
-        size = (len(log.moments) - 1) * _MOMENT
+            del log[:over]
+            length -= over
+        size = (length - 1) * _MOMENT
         self.cost += size - log.size
         log.size = size
-        if not (len(log.moments) - 1) % _MOMENTS:
-            self._make_room(now, key, _MOMENTS * _MOMENT)
+        if not size % _ROOM:
+            self._make_room(now, key, _ROOM)
 
     def size_of(self, entry: Any) -> int:
         return int(entry.size)
 
     def is_over(self, entry: Any, now: float) -> bool:
-        return bool(entry.moments[-1] + entry.seconds <= now)
+        return bool(entry[-1] + entry.seconds <= now)
 
     def is_banned(self, entry: Any, now: float) -> bool:
-        over = len(entry.moments) - entry.capacity
-        return bool(over >= 0 and entry.moments[over] > now - entry.seconds)
+        over = len(entry) - entry.capacity
+        return bool(over >= 0 and entry[over] > now - entry.seconds)
 
     def dump(self, entry: Any, now: float) -> list[Any]:
         """Times are whole milliseconds: a request is rather a little younger than too old."""
-        ages = [int((now - moment) * 1000) for moment in entry.moments[entry.first :]]
+        ages = [int((now - moment) * 1000) for moment in entry[entry.first :]]
         return [entry.seconds, entry.capacity, ages]
 
     def load(self, dumped: list[Any], now: float) -> Any:
         seconds, capacity, ages = dumped
-        moments = array("d", [now - age / 1000 for age in ages])
-        if not moments or list(moments) != sorted(moments):
+        moments = [now - age / 1000 for age in ages]
+        if not moments or moments != sorted(moments):
             raise ValueError("a log of requests is not in order")
         return _Log(moments, int(capacity), int(seconds))
 
