@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -51,17 +52,17 @@ class ChangeRoutes(Command):
 
     def plan(self, snapshot: Snapshot) -> Commit:
         """Raises what one route refuses, and BulkRefusedError where there are several."""
-        keys, refusals = self._resolved(snapshot)
+        targets, refusals = self._resolved(snapshot)
         parts: list[Commit] = []
-        paths = [RouteKey.parse(key).path for key in keys]
-        for key, path in zip(keys, paths, strict=True):
+        shared = Counter(RouteKey.parse(key).path for key in targets)
+        for key, target in targets.items():
             try:
                 part = self._of(key).plan(snapshot)
             except ShieldException as error:
-                refusals[key] = error
+                refusals[key if self.all_methods else target] = error
                 continue
             parts.append(part)
-            if paths.count(path) > 1:  # the methods of a path fall back to its bare key
+            if shared[RouteKey.parse(key).path] > 1:  # the methods of a path fall back to its bare key
                 snapshot = snapshot.apply(Changes(snapshot.cursor, part.writes), advance=False)
         if len(refusals) == 1 and not parts:
             raise next(iter(refusals.values()))
@@ -71,21 +72,22 @@ class ChangeRoutes(Command):
 
     def keys(self, snapshot: Snapshot) -> list[str]:
         """Return the keys of ``targets`` in a snapshot that has them."""
-        return self._resolved(snapshot)[0]
+        return list(self._resolved(snapshot)[0])
 
-    def _resolved(self, snapshot: Snapshot) -> tuple[list[str], dict[str, ShieldException]]:
-        """Return the keys, those of bare paths first, and why some targets have none."""
-        keys: list[str] = []
+    def _resolved(self, snapshot: Snapshot) -> tuple[dict[str, str], dict[str, ShieldException]]:
+        """Return the keys, those of bare paths first, with their targets, and why some targets have none."""
+        found: dict[str, str] = {}
         refusals: dict[str, ShieldException] = {}
         for target in self.targets:
             try:
                 if self.all_methods:
-                    keys += resolve_all(snapshot, target, self.service)
+                    found |= dict.fromkeys(resolve_all(snapshot, target, self.service), target)
                 else:
-                    keys.append(resolve(snapshot, target, self.service))
+                    found[resolve(snapshot, target, self.service)] = target
             except ShieldException as error:
                 refusals[target] = error
-        return sorted(dict.fromkeys(keys), key=lambda key: RouteKey.parse(key).method is not None), refusals
+        bare_first = sorted(found, key=lambda key: RouteKey.parse(key).method is not None)
+        return {key: found[key] for key in bare_first}, refusals
 
     def _of(self, key: str) -> RouteCommand:
         by = {**self.by, "expected_revision": None}

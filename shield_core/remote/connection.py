@@ -23,6 +23,7 @@ from shield_core import forking
 from shield_core.exceptions import (
     AmbiguousRouteError,
     BackendError,
+    BulkRefusedError,
     ConflictError,
     InvalidInputError,
     NotAllowedError,
@@ -31,6 +32,7 @@ from shield_core.exceptions import (
     RouteNotFoundException,
     RouteProtectedException,
     ServerError,
+    ShieldException,
 )
 from shield_core.remote.credentials import Credentials, NoCredentials
 
@@ -270,6 +272,8 @@ def _known_refusal(said: Mapping[str, Any], sentence: str) -> Exception | None:
             return ConflictError(path, expected, actual)
         case {"protected": str(path)}:
             return RouteProtectedException(path)
+        case {"refused": dict(refusals)}:
+            return BulkRefusedError({str(key): ShieldException(str(why)) for key, why in refusals.items()})
     return None
 
 

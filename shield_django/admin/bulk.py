@@ -1,8 +1,8 @@
-"""Bulk actions on routes: a page asks for the reason, then each route is one change of its own."""
+"""Bulk actions on routes: a page asks for the reason, then all of them are changed in one commit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,15 +15,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from shield_core.exceptions import ShieldException
+from shield_core.exceptions import BulkRefusedError, ShieldException
 from shield_core.models import RouteState
-from shield_core.plan import Authorship
-from shield_core.sync import SyncEngine
+from shield_core.plan import RouteAction
 from shield_django.admin.base import EngineAdmin
 from shield_django.admin.bulk_forms import BulkBlockForm, BulkForm, BulkMaintenanceForm
 from shield_django.admin.display import route_badge, route_sentence, time_text
-
-Change = Callable[[SyncEngine, str, dict[str, Any], Authorship], RouteState]
 
 #: How many routes the page names; the rest it counts.
 _LISTED = 100
@@ -31,12 +28,13 @@ _LISTED = 100
 
 @dataclass(frozen=True)
 class Bulk:
-    """One bulk action: what it is called, what it asks, and what it does to a route."""
+    """One bulk action: what it is called, what it asks, and which of the answers the change takes."""
 
     title: str | Promise
     button: str | Promise
     form: type[BulkForm]
-    change: Change
+    action: RouteAction
+    takes: tuple[str, ...] = ()
 
 
 BULKS = {
@@ -44,27 +42,27 @@ BULKS = {
         gettext_lazy("Enable routes"),
         gettext_lazy("Enable"),
         BulkForm,
-        lambda sync, key, asked, by: sync.enable(key, asked["reason"], **by),
+        "enable",
     ),
     "maintenance": Bulk(
         gettext_lazy("Put routes into maintenance"),
         gettext_lazy("Put into maintenance"),
         BulkMaintenanceForm,
-        lambda sync, key, asked, by: sync.set_maintenance(
-            key, asked["reason"], until=asked["until"], read_only=asked["read_only"], **by
-        ),
+        "maintenance",
+        ("until", "read_only"),
     ),
     "disable": Bulk(
         gettext_lazy("Disable routes"),
         gettext_lazy("Disable"),
         BulkBlockForm,
-        lambda sync, key, asked, by: sync.disable(key, asked["reason"], asked["until"], **by),
+        "disable",
+        ("until",),
     ),
     "reset": Bulk(
         gettext_lazy("Return routes to the code"),
         gettext_lazy("Return to the code"),
         BulkForm,
-        lambda sync, key, asked, by: sync.clear_override(key, asked["reason"], **by),
+        "reset",
     ),
 }
 
@@ -150,15 +148,29 @@ class BulkActions(EngineAdmin):
         )
 
     def _bulk_change(self, request: HttpRequest, name: str, keys: list[str], asked: dict[str, Any]) -> None:
-        sync, by = self.sync(request), self.authorship(request, asked["note"])
-        changed: list[RouteState] = []
-        for key in keys:
-            try:
-                changed.append(BULKS[name].change(sync, key, asked, by))
-            except ShieldException as error:
-                refused = _("%(route)s was left as it was: %(why)s") % {"route": key, "why": error}
-                self.message_user(request, refused, messages.ERROR)
+        changed, refusals = self._changed(request, BULKS[name], keys, asked)
+        for key, why in refusals.items():
+            refused = _("%(route)s was left as it was: %(why)s") % {"route": key, "why": why}
+            self.message_user(request, refused, messages.ERROR)
         if len(changed) == 1:
             self.message_user(request, route_sentence(changed[0]), messages.SUCCESS)
         elif changed:
             self.message_user(request, _done(name, len(changed), asked.get("until")), messages.SUCCESS)
+
+    def _changed(
+        self, request: HttpRequest, bulk: Bulk, keys: list[str], asked: dict[str, Any]
+    ) -> tuple[list[RouteState], dict[str, ShieldException]]:
+        """Change all routes but those that refuse it; return both."""
+        what = {name: asked[name] for name in bulk.takes}
+        by = self.authorship(request, asked["note"])
+        refusals: dict[str, ShieldException] = {}
+        while keys:
+            try:
+                changed = self.sync(request).change_routes(keys, bulk.action, asked["reason"], **what, **by)
+                return changed, refusals
+            except BulkRefusedError as error:
+                refusals |= error.refusals
+            except ShieldException as error:
+                refusals |= dict.fromkeys(keys, error)
+            keys = [key for key in keys if key not in refusals]
+        return [], refusals

@@ -18,6 +18,7 @@ from rest_framework.settings import api_settings
 from shield_core.exceptions import (
     AmbiguousRouteError,
     BackendError,
+    BulkRefusedError,
     ConflictError,
     InvalidInputError,
     RouteNotFoundException,
@@ -30,7 +31,7 @@ logger = logging.getLogger("shield.api")
 
 _STATUSES: list[tuple[type[Exception] | tuple[type[Exception], ...], int]] = [
     ((RouteNotFoundException, UnknownTokenError), 404),
-    ((AmbiguousRouteError, RouteProtectedException, ConflictError), 409),
+    ((AmbiguousRouteError, RouteProtectedException, ConflictError, BulkRefusedError), 409),
     (InvalidInputError, 400),
     (BackendError, 503),
     (RequestDataTooBig, 413),
@@ -91,6 +92,8 @@ def _particulars(error: Exception) -> dict[str, Any]:
             return {"conflict": {"path": error.path, "expected": error.expected, "actual": error.actual}}
         case RouteProtectedException():
             return {"protected": error.path}
+        case BulkRefusedError():
+            return {"refused": {key: str(why) for key, why in error.refusals.items()}}
     return {}
 
 

@@ -55,6 +55,32 @@ class RouteAction(ControlView):
         return super().dispatch(request, *args, **kwargs)
 
 
+class Bulk(ControlView):
+    """The same change of several routes in one commit: of all of them, or of none."""
+
+    endpoint = "routes-bulk"
+
+    @operation(list[RouteState], takes=bodies.BulkChange, asks=bodies.RouteQuery)
+    def post(self) -> Any:
+        said, action = self.said, self.said["action"]
+        window = window_of(said, RouteStatus.MAINTENANCE) if said["start"] else None
+        if window is not None and action == "disable":
+            action, window = "schedule", window.replace(status=RouteStatus.DISABLED)
+        by = self.by
+        by["expected_revision"] = None
+        return self.sync.change_routes(
+            [self.target(route) for route in said["routes"]],
+            action,
+            self.reason,
+            all_methods=said.get("all_methods", False),
+            until=None if window else said["end"],
+            window=window,
+            envs=said.get("envs", ()),
+            read_only=False if window else said.get("read_only", False),
+            **by,
+        )
+
+
 class Enable(RouteAction):
     """Lift maintenance and disabled."""
 

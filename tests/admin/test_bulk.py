@@ -1,4 +1,4 @@
-"""Bulk actions: a page asks why, then each route is one change."""
+"""Bulk actions: a page asks why, then all routes are changed in one commit."""
 
 from __future__ import annotations
 
@@ -132,6 +132,7 @@ def test_all_routes_of_a_filter_at_once(operator, sync):
     assert "and 30 more" in text_of(asked)
     response = send(operator, asked, reason="all of them")
     assert messages_of(response) == ["130 routes were disabled."]
+    assert len({entry.revision for entry in sync.get_audit_log(action="disable", limit=None)}) == 1
     assert response.redirect_chain[0][0] == f"{LIST}?q=many"
     assert sync.get_state("GET:/many/129").status is RouteStatus.DISABLED
     assert sync.get_state(CART).status is RouteStatus.ACTIVE
