@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -47,11 +47,16 @@ _NO_USERS = 501
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer; ``data`` is its JSON, None of a 304. ``etag`` is "" where there is none."""
+    """An answer; ``data`` is its JSON, None of a 304. ``headers`` have names in lower case."""
 
     status: int
     data: Any
-    etag: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def etag(self) -> str:
+        """ "" where there is none."""
+        return self.headers.get("etag", "")
 
 
 class Connection:
@@ -108,15 +113,14 @@ class Connection:
         params: Mapping[str, Any] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = ANSWER_TIMEOUT,
+        timeout: float | None = None,
     ) -> Reply:
         """Ask ``/api<path>``. Raises what a refusal means, BackendError where there is no answer."""
-        with self._sent(method, path, params, body, headers, timeout) as response:
+        with self._sent(method, path, params, body, headers, timeout or ANSWER_TIMEOUT) as response:
             with _as_backend_error(self.address):
                 response.read()
-            if response.status_code == 304:
-                return Reply(304, None, response.headers.get("etag", ""))
-            return Reply(response.status_code, self._json(response), response.headers.get("etag", ""))
+            data = None if response.status_code == 304 else self._json(response)
+            return Reply(response.status_code, data, dict(response.headers))
 
     @contextmanager
     def stream(self, path: str, *, params: Mapping[str, Any], silence: float) -> Iterator[httpx2.Response]:

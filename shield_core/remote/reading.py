@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,6 +46,10 @@ class Reader:
             found.append(self._reports.popleft())
         return found
 
+    def keep_reports(self, reports: Iterable[str]) -> None:
+        """Put reports back that have reached nobody."""
+        self._reports.extend(one for one in reports if one not in self._reports)
+
     def snapshot(self, payload: Any, before: Snapshot) -> Snapshot:
         """Return a whole state, which is all there is; ``before`` is what was known of it.
 
@@ -79,19 +83,17 @@ class Reader:
             case {"type": "config", "key": str(key), "payload": payload}:
                 return self._object(key, payload)
             case {"type": "rl_policy", "action": "delete", "key": str(key)}:
-                return self._object(self._limit_key(key), None)
+                return self._limit(key, None)
             case {"type": "rl_policy", "action": "set", "key": str(key), "policy": policy}:
-                return self._object(self._limit_key(key), policy)
+                return self._limit(key, policy)
         return None
 
     def _parts(self, payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield the store keys that a snapshot names, with what it says of them."""
         for state in payload["routes"]:
-            yield str(state["path"]), state
+            yield from self._named(_state_key, state)
         for policy in payload["rate_limits"]:
-            method = f"{policy['method']}:" if policy.get("method") else ""
-            key = RouteKey.parse(str(policy["path"]))
-            yield self._limit_key(f"{f'{key.service}:' if key.service else ''}{method}{key.path}"), policy
+            yield from self._named(self._policy_key, policy)
         yield from _of_scope(EVERYTHING, payload.get("global"), payload.get("global_rate_limit"))
         if self._service is not None:
             own = Scope("service", self._service)
@@ -103,6 +105,18 @@ class Reader:
         for key, revision in (payload.get("rate_limit_resets") or {}).items():
             yield key, {"revision": revision}
         yield from (payload.get("marks") or {}).items()
+
+    def _named(self, name: Callable[[Any], str], told: Any) -> Iterator[tuple[str, Any]]:
+        """Yield an object with its key in the store; only a report for one that does not tell its key."""
+        try:
+            key = name(told)
+        except _BROKEN as error:
+            self._report(f"{str(told)[:200]}: {error!r}")
+            return
+        yield key, told
+
+    def _limit(self, key: str, said: Any) -> Write | None:
+        return next((self._object(*one) for one in self._named(lambda _: self._limit_key(key), said)), None)
 
     def _object(self, key: str, said: Any) -> Write | None:
         """Return an object under its key in the store; None, and a report, for a broken one."""
@@ -125,11 +139,17 @@ class Reader:
         path = str(parse_store_key(key)[1].name)
         return value.replace(path=str(RouteKey.parse(path)._replace(method=None)))
 
+    def _policy_key(self, policy: Any) -> str:
+        key = RouteKey.parse(str(policy["path"]))
+        return self._limit_key(str(key._replace(method=policy.get("method") or None)))
+
     def _limit_key(self, text: str) -> str:
         key = RouteKey.parse(text, service=self._service)
         return Scope("route", str(key)).limit_key
 
     def _report(self, sentence: str) -> None:
+        if sentence in self._reports:
+            return
         self._reports.append(sentence)
         logger.error("The server tells what this version cannot read; what was known stays. %s", sentence)
 
@@ -199,9 +219,14 @@ class Feed:
             raise ServerError(f"The server goes on at {position} after {known}, without a snapshot.")
 
 
+def _state_key(state: Any) -> str:
+    return str(state["path"])
+
+
 def _of_scope(scope: Scope, maintenance: Any, limit: Any) -> Iterable[tuple[str, Any]]:
     """Yield what a snapshot says of a scope; one that was never set is told at revision 0."""
-    if maintenance is not None and maintenance.get("revision", 1):
+    was_set = not isinstance(maintenance, Mapping) or maintenance.get("revision", 1)
+    if maintenance is not None and was_set:
         yield scope.store_key, maintenance
     if limit is not None:
         yield scope.limit_key, limit

@@ -12,6 +12,7 @@ from shield_core.backends.base import ShieldBackend
 from shield_core.engine import ShieldEngine
 from shield_django.server import ShieldServer
 from shield_django.stream import endings
+from tests.conftest import eventually
 from tests.postgres import free_port
 from tests.sdk.proxy import wait_for_port
 
@@ -67,9 +68,12 @@ class Node:
             return
         (server, thread), self._running = self._running, None
         server.should_exit = True
-        endings.end_all("stopping")
-        thread.join(10)
-        assert not thread.is_alive()
+
+        def ends() -> bool:
+            endings.end_all("stopping")  # again, for who has come again before the port was closed
+            return not thread.is_alive()
+
+        eventually(ends, every=0.05)
 
     def token(self, service: str) -> str:
         """Return a token of a service."""

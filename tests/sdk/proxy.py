@@ -117,6 +117,11 @@ class Link:
         """How many connections there are."""
         return len(self._open())
 
+    @property
+    def streams(self) -> frozenset[threading.Thread]:
+        """The connections that event streams come over."""
+        return frozenset(pair for pair in self._open() if pair.is_stream)
+
     def _open(self) -> list[_Pair]:
         with self._lock:
             return list(self._pairs)
@@ -139,7 +144,7 @@ class _Pair(threading.Thread):
         self._ended = threading.Event()
         self._resets = False
         #: What is kept of an event stream.
-        self._is_stream = False
+        self.is_stream = False
         self._kept = b""
         self._wake, self._woken = socket.socketpair()
 
@@ -180,10 +185,10 @@ class _Pair(threading.Thread):
             return False
         data = source.recv(_TRICKLE if self._link.slow else _PIECE)
         if source is self._client:
-            self._is_stream = self._is_stream or data.startswith(b"GET /api/sdk/events")
+            self.is_stream = self.is_stream or data.startswith(b"GET /api/sdk/events")
             server.sendall(data)
             return bool(data)
-        if self._is_stream and self._link.buffers and data:
+        if self.is_stream and self._link.buffers and data:
             self._kept += data
             return True
         return self._answer(self._kept + data) and bool(data)
