@@ -12,8 +12,8 @@ from tests.heavy import HEAVY
 @pytest.mark.parametrize("make_backend", stores.ALL, indirect=True)
 class TestContract(BackendContract):
     processes = 8 if HEAVY else 4
-    mutations = 200 if HEAVY else 20
-    kills = 30 if HEAVY else 3
+    mutations = 200 if HEAVY else 15
+    kills = 30 if HEAVY else 2
 
     # The suite's own fixture, which is parametrised, in place of one of the class.
     make_backend = None  # type: ignore[assignment]

@@ -18,9 +18,10 @@ from shield_core.keys import RouteKey
 from shield_django.backends import ModelsBackend
 from tests import databases
 from tests.conftest import eventually
+from tests.heavy import HEAVY
 
 WRITERS = 20
-ROUNDS = 4
+ROUNDS = 4 if HEAVY else 2
 
 
 @pytest.fixture(params=["sqlite_database", "postgres_database"], ids=["sqlite", "postgresql"])

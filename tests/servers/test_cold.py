@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.heavy import HEAVY
 from tests.servers.processes import Server
 
 pytestmark = pytest.mark.servers
 
+PROCESSES = 5 if HEAVY else 2
 #: Closed by an operator, by the code, by a gate; each by its status.
 CLOSED = {"/shop/cart/": 503, "/disabled/": 503, "/gated/": 404, "/shop/items/7/": 503}
 
@@ -46,8 +48,8 @@ def test_cold_processes(database: Any, operator: Any, kind: str) -> None:
     operator.set_maintenance("/shop/items/{pk}/")
 
     with ExitStack() as stack:
-        servers = [stack.enter_context(Server(kind, database)) for _ in range(5)]
-        assert statuses(servers, each=5) == expected(5 * 5)
+        servers = [stack.enter_context(Server(kind, database)) for _ in range(PROCESSES)]
+        assert statuses(servers, each=5) == expected(5 * PROCESSES)
 
 
 @pytest.mark.parametrize("kind", ["gunicorn gthread", "uvicorn", "daphne"])
