@@ -52,6 +52,8 @@ class ShieldBackend(ABC):
 
     #: Whether those who follow it write down the boundaries of windows, and restore it when it was lost.
     reconciles: bool = True
+    #: Whether it stores whatever it is given, as it is; else it judges what each client may write.
+    verbatim: bool = True
 
     #: Seconds between two looks at the store, where it cannot tell of changes by itself.
     refresh_interval: float = 1.0

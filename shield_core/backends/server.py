@@ -7,12 +7,14 @@ has changed, and tries a stream again later. Nobody else waits for the server bu
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,8 @@ _FAILED_STREAMS = 3
 _WITHOUT_STREAM = (60.0, 900.0)
 #: Seconds that a node may be behind what is known here, before it is believed that the store went back.
 _BEHIND = 30.0
+#: Audit entries that are asked for at once.
+_PAGE = 1000
 
 
 class ShieldServerBackend(SyncNativeBackend):
@@ -64,6 +68,7 @@ class ShieldServerBackend(SyncNativeBackend):
     shared_across_processes = True
     durable = True
     reconciles = False
+    verbatim = False
     hits_interval = 5.0
 
     def __init__(
@@ -298,8 +303,9 @@ class ShieldServerBackend(SyncNativeBackend):
     def commit_sync(self, commit: Commit) -> Changes:
         """Let the server commit; it tells by itself who did it, and refuses what this service may not."""
         if _is_registration(commit):
-            states = [_as_code(write.value) for write in commit.writes if isinstance(write.value, RouteState)]
-            self.connection.request("POST", "/sdk/register", body={"app_id": self.app_id, "states": states})
+            for service, states in _by_service(commit):
+                body = {"app_id": self.app_id or service, "states": states}
+                self.connection.request("POST", "/sdk/register", body=body)
             return Changes(self._known.cursor)  # what became of it comes with the feed
         reply = self.connection.request("POST", "/sdk/commit", body=_commit_body(self.app_id, commit))
         writes = map(self._reader.stored, reply.data["writes"])
@@ -307,11 +313,12 @@ class ShieldServerBackend(SyncNativeBackend):
         return Changes(position, tuple(write for write in writes if write is not None))
 
     def beat_sync(self, instance: Instance) -> None:
-        if self.app_id is None:
+        service = self.app_id or instance.service
+        if service is None:
             return
         reports = self._reader.reports()
         body = {
-            "app_id": self.app_id,
+            "app_id": service,
             "instance": instance.id,
             "errors": reports,
             **instance.model_dump(mode="json", include={"host", "pid", "release", "epoch", "revision"}),
@@ -342,8 +349,17 @@ class ShieldServerBackend(SyncNativeBackend):
         params = {name: value for name, value in names.items() if value}
         if query.since is not None:
             params["since"] = query.since.isoformat()
-        if query.limit is not None:
-            params["limit"] = str(query.limit)
+        found: list[AuditEntry] = []
+        left = math.inf if query.limit is None else query.limit
+        while left > 0:
+            wanted = int(min(left, _PAGE))
+            page = self._read_audit({**params, "limit": str(wanted)})
+            found += page
+            left = left - wanted if len(page) == wanted else 0
+            params["cursor"] = page[-1].id if page else ""
+        return found
+
+    def _read_audit(self, params: dict[str, str]) -> list[AuditEntry]:
         found = self.connection.request("GET", "/audit", params=params).data
         try:
             return [AuditEntry.model_validate(one) for one in found]
@@ -366,6 +382,16 @@ class _Unheard(ServerError):
 def _is_registration(commit: Commit) -> bool:
     """Whether a commit tells what the code declares: it is about routes, and no operator has done it."""
     return not commit.audit and all(is_route_key(key) for key, _ in commit.writes)
+
+
+def _by_service(commit: Commit) -> Iterator[tuple[str | None, list[dict[str, Any]]]]:
+    """Yield what the code of each service says."""
+    states = sorted(
+        (write.value for write in commit.writes if isinstance(write.value, RouteState)),
+        key=lambda state: state.service or "",
+    )
+    for service, own in groupby(states, lambda state: state.service):
+        yield service, [_as_code(state) for state in own]
 
 
 def _as_code(state: RouteState) -> dict[str, Any]:

@@ -95,19 +95,20 @@ def assert_nothing_is_lost(engine: ShieldEngine, told: list[Told]) -> None:
     assert {path: engine.sync.get_state(path).reason for path in newest} == newest
 
 
-def needs(engine: ShieldEngine, *flags: str) -> None:
+def needs(subject: ShieldEngine | ShieldBackend, *flags: str) -> None:
+    backend = subject.backend if isinstance(subject, ShieldEngine) else subject
     for flag in flags:
-        if not getattr(engine.backend, flag):
-            backend = getattr(engine.backend, "plain", engine.backend)
-            pytest.skip(f"{type(backend).__name__} is not {flag}")
+        if not getattr(backend, flag):
+            plain = getattr(backend, "plain", backend)
+            pytest.skip(f"{type(plain).__name__} is not {flag}")
 
 
 def needs_stored_hits(engine: ShieldEngine) -> None:
     """Skip where the log of hits is kept in the process, as it is unless a backend has it otherwise."""
     kind = type(engine.backend)
-    own = kind.write_hits is not ShieldBackend.write_hits
+    own = kind.read_hits is not ShieldBackend.read_hits
     if issubclass(kind, SyncNativeBackend):
-        own = kind.write_hits_sync is not SyncNativeBackend.write_hits_sync
+        own = kind.read_hits_sync is not SyncNativeBackend.read_hits_sync
     if not own:
         pytest.skip(f"{kind.__name__} keeps hits in the process")
 

@@ -69,6 +69,9 @@ def keys_of(hits: list[RateLimitHit]) -> list[str]:
 class LimitContract:
     """See the module."""
 
+    #: The service of engines, for a store that knows routes of services alone.
+    service: str | None = None
+
     # -- in the store ---------------------------------------------------------------------------
 
     @pytest.mark.parametrize(
@@ -171,8 +174,9 @@ class LimitContract:
         assert _until_blocked(engine) == 0
         engine.sync.reset_rate_limit("/x")
         assert _until_blocked(engine) == 2
+        path = str(RouteKey(self.service, None, "/x"))
         assert [(one.path, one.method, one.limit) for one in engine.sync.get_rate_limit_hits("/x")] == [
-            ("/x", "GET", "2/day")
+            (path, "GET", "2/day")
         ] * 3
 
     def test_another_process_follows_the_limits(self, make_engine: Callable[..., ShieldEngine]) -> None:
