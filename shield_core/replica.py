@@ -511,8 +511,7 @@ class Replica:
 
     def _contacted(self) -> None:
         self._contact = time.monotonic()
-        if not self._loaded.done():
-            self._loaded.set_result(None)
+        self._end_waiting()
         if self._error:
             self._error = ""
             logger.info("The store answers again.")
@@ -528,23 +527,26 @@ class Replica:
                 exc_info=None if isinstance(error, BackendError) else error,
             )
 
-    def _begin_with_last_known(self) -> bool:
+    def _begin_with_last_known(self) -> None:
         """Serve by what is known from before this process, where the store has not been seen in it."""
         with self._lock:
-            if self._snapshot is not None:
-                return False
-            known = self._backend.last_known()
-            if known is None:
-                return False
-            logger.error(
-                "The store does not answer; serving by its last known state, of revision %s.",
-                known.revision,
-                extra={"error": self._error},
-            )
-            self._install(known)
-        if not self._loaded.done():
-            self._loaded.set_result(None)
-        return True
+            if self._snapshot is None:
+                known = self._backend.last_known()
+                if known is None:
+                    return
+                logger.error(
+                    "The store does not answer; serving by its last known state, of revision %s.",
+                    known.revision,
+                    extra={"error": self._error},
+                )
+                self._install(known)
+        self._end_waiting()  # also in a forked process, which has its parent's rules
+
+    def _end_waiting(self) -> None:
+        """Let those go on who wait for the first look at the store."""
+        with self._lock:
+            if not self._loaded.done():
+                self._loaded.set_result(None)
 
     def _close(self) -> None:
         """Let a synchronous backend close what this thread opened."""

@@ -20,6 +20,7 @@ from django.urls.resolvers import LocalePrefixPattern
 from django.utils import translation
 from django.utils.functional import Promise
 
+from shield_core import forking
 from shield_core.declarations import Declaration
 from shield_core.decorators import meta_of
 from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError, RouteNotFoundException
@@ -82,7 +83,8 @@ class Catalog:
     def learn(self, urlconf: Any, declare: Callable[[Collection[Declaration]], None]) -> None:
         """Walk a URLconf that is not known yet, and ``declare`` what is new in it before it is known."""
         resolver = get_resolver(urlconf)
-        with self._lock:
+        # A fork waits: a child that begins in the middle of it would wait for the lock, or for an import.
+        with forking.held_off(), self._lock:
             if id(resolver) in self._known:
                 return
             leaves = list(walk(resolver))

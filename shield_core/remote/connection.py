@@ -7,6 +7,7 @@ token goes to the configured addresses and nowhere else: redirects are not follo
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 - which else the first connection would import, see Connection._http
 import json
 import threading
 from collections import Counter
@@ -217,7 +218,9 @@ class Connection:
     def _http(self) -> Iterator[httpx2.Client]:
         with self._lock:
             if self._client is None:
-                self._client = httpx2.Client(verify=self._verify, follow_redirects=False)
+                # It imports, and a child that is forked in the middle of an import cannot import that.
+                with forking.held_off():
+                    self._client = httpx2.Client(verify=self._verify, follow_redirects=False)
             client = self._client
             self._uses[client] += 1
         try:

@@ -26,6 +26,7 @@ ASGI = "tests.project.asgi:application"
 KINDS = {
     "gunicorn sync": [*GUNICORN, "-k", "sync", WSGI],
     "gunicorn gthread": [*GUNICORN, "-k", "gthread", "--threads", "4", WSGI],
+    "gunicorn uvicorn": [*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", ASGI],
     "uvicorn": [*UVICORN, ASGI],
     "uvicorn without lifespan": [*UVICORN, "--lifespan", "off", ASGI],
     "daphne": ["daphne", "-b", "127.0.0.1", "-p", "{port}", ASGI],
