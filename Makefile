@@ -4,6 +4,11 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 ARGS ?=
 
+# Of the fleet's three; where one is not given, 9000, 8000 and 8001, or a free one.
+SERVER_PORT ?=
+SHOP_PORT ?=
+PAYMENTS_PORT ?=
+
 VENV := .venv
 BIN  := $(VENV)/bin
 
@@ -13,14 +18,15 @@ find_python = for name in $(1); do \
 PYTHON ?= $(shell $(call find_python,$(BIN)/python python3.11 python3 python3.12 python3.13 python3.14 python))
 PYTHON313 ?= $(shell $(call find_python,python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python))
 
-# Two workers; a file's tests stay together, so that what they share is started once.
-SPREAD ?= -n 2 --dist loadfile
+# Three workers keep two cores busy, because tests wait for processes. A file's tests stay together, so that
+# what they share is started once; tests/conftest.py says with which files to begin.
+SPREAD ?= -n 3 --dist loadfile --no-loadscope-reorder
 
-# What is measured: COVERAGE= switches it off.
-COVERAGE ?= -m coverage run
+# What measures: `make coverage` sets it.
+COVERAGE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-reset demo-check test test-313 test-fastapi-0115 lint format services clean python python313
+.PHONY: help demo demo-fleet demo-reset demo-check test coverage test-313 test-fastapi-0115 lint format services clean python python313
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +36,13 @@ demo: python ## Run the example shop: HOST=127.0.0.1 PORT=8000
 	@$(PYTHON) .ci/environment.py demo
 	@exec $(BIN)/python example_project/demo.py --host "$(HOST)" --port "$(PORT)"
 
+demo-fleet: python ## Run a Shield Server, the shop and a FastAPI service: SERVER_PORT= SHOP_PORT= PAYMENTS_PORT=
+	@$(PYTHON) .ci/environment.py fleet
+	@exec $(BIN)/python example_project/fleet.py --host "$(HOST)" \
+		$(if $(SERVER_PORT),--server-port "$(SERVER_PORT)") \
+		$(if $(SHOP_PORT),--shop-port "$(SHOP_PORT)") \
+		$(if $(PAYMENTS_PORT),--payments-port "$(PAYMENTS_PORT)")
+
 demo-reset: ## Throw the demo's data away; the next `make demo` starts clean
 	@rm -rf .demo
 	@echo "The demo's data is gone; 'make demo' starts clean."
@@ -38,16 +51,20 @@ demo-check: python ## Start the demo, see 200, 503 and 200 again, stop it
 	@$(PYTHON) .ci/environment.py --quiet demo
 	@$(BIN)/python .ci/demo_check.py
 
-test: python services ## Run all tests with coverage: ARGS="-k window -x"
+test: python services ## Run all tests: ARGS="-k window -x"
 	@$(PYTHON) .ci/environment.py --quiet test
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -X dev $(COVERAGE) -m pytest $(SPREAD) $(ARGS)
 	@$(if $(COVERAGE),$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report)
 
+coverage: ## Run all tests and tell what they cover; takes half as long again
+	@$(MAKE) --no-print-directory test COVERAGE="-m coverage run"
+
 test-313: ## Run the core and Django suites on Python 3.13 with Django 6.1
 	@test -n "$(PYTHON313)" || { echo "SKIPPED: no Python 3.13 on PATH or in ~/.pyenv"; exit 1; }
 	@$(PYTHON313) .ci/environment.py --quiet --venv .venv313 --with "django~=6.1.0" test
-	@.venv313/bin/python -X dev -m pytest $(SPREAD) --ignore tests/demo --ignore tests/docs $(ARGS)
+	@.venv313/bin/python -X dev -m pytest $(SPREAD) -m "not heavy and not once" \
+		--ignore tests/demo --ignore tests/docs $(ARGS)
 
 test-fastapi-0115: python ## Run the FastAPI suites on FastAPI 0.115
 	@$(PYTHON) .ci/environment.py --quiet --venv .venv-fastapi-0115 --with "fastapi~=0.115.0" test

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shield_core.engine import ShieldEngine
     from shield_core.models import AuditEntry
 
 #: The zone of the person at the terminal; Django sets the process's own to the project's.
@@ -169,16 +170,19 @@ def serve(host: str, port: int, steps: Steps) -> int:
     from daphne.server import Server
 
     from config.asgi import application
+    from shield_django import engine
 
     told = threading.Event()
+
+    def announced() -> None:
+        announce(host, port)
+        told.set()
 
     def tell() -> None:
         with steps.step("daphne") as done:
             await_answer(host, port)
             done("answers")
-        announce(host, port)
-        told.set()
-        print_changes()
+        print_changes(engine, announced)
 
     threading.Thread(target=tell, name="demo", daemon=True).start()
     Server(
@@ -218,27 +222,25 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
-def print_changes() -> None:
-    """Print one line for each new entry of the audit log, for ever."""
+def print_changes(engine: ShieldEngine, announce: Callable[[], None]) -> None:
+    """Print one line for each new entry of the audit log, for ever, once that was announced."""
     from board import words
-    from shield_django import engine
 
     changed = threading.Event()
     engine.subscribe(lambda snapshot, changes: changed.set())
-    seen = {entry.id for entry in latest()}
+    seen = {entry.id for entry in latest(engine)}
+    announce()
     while True:
         changed.wait()
         changed.clear()
-        for entry in reversed(latest()):
+        for entry in reversed(latest(engine)):
             if entry.id not in seen:
                 seen.add(entry.id)
                 print(f"{entry.timestamp.astimezone(ZONE):%H:%M:%S} {words.line(entry)}", flush=True)
 
 
-def latest() -> list[AuditEntry]:
+def latest(engine: ShieldEngine) -> list[AuditEntry]:
     """Return the entries of the last minute, newest first; a change is printed long before that."""
-    from shield_django import engine
-
     return engine.sync.get_audit_log(limit=None, since=datetime.now(UTC) - timedelta(minutes=1))
 
 

@@ -44,8 +44,13 @@ class Tile:
         return self.state.path
 
     @property
+    def name(self) -> str:
+        """Return the key without the shop's own name, which a Shield Server puts before it."""
+        return str(self.state.key._replace(service=None))
+
+    @property
     def id(self) -> str:
-        return self.key.strip("/").replace(":", "").replace("/", "-").replace("{", "").replace("}", "")
+        return self.name.strip("/").replace(":", "").replace("/", "-").replace("{", "").replace("}", "")
 
     @property
     def method(self) -> str:
@@ -59,13 +64,13 @@ class Tile:
     @property
     def url(self) -> str:
         """Return a real URL of the route."""
-        query = QUERIES.get(self.key)
+        query = QUERIES.get(self.name)
         return self.path.format_map(PARAMETERS) + (f"?{urlencode(query)}" if query else "")
 
     @property
     def body(self) -> str:
         """Return the form that a test request posts, URL-encoded."""
-        return urlencode(BODIES.get(self.key, {}))
+        return urlencode(BODIES.get(self.name, {}))
 
     @property
     def look(self) -> str:

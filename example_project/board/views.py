@@ -14,6 +14,7 @@ from django.views.decorators.http import conditional_page, require_POST, require
 from board import words
 from board.probe import NoAnswer, ask
 from board.tiles import find, tiles
+from shield_core.backends.server import ShieldServerBackend
 from shield_django import engine
 from shield_django.decorators import force_active
 
@@ -43,8 +44,9 @@ def own_content_only(view: View) -> View:
 @own_content_only
 def board(request: HttpRequest) -> HttpResponse:
     """Show a tile per route; the page's script asks for it again to follow changes."""
+    is_controlled = isinstance(engine.backend, ShieldServerBackend)  # which tells a service of no changes
     now, everything = datetime.now(UTC), engine.sync.get_global_maintenance()
-    last = engine.sync.get_audit_log(limit=5)
+    last = [] if is_controlled else engine.sync.get_audit_log(limit=5)
     context = {
         "tiles": list(tiles()),
         "environment": engine.current_env,
@@ -52,6 +54,7 @@ def board(request: HttpRequest) -> HttpResponse:
         "everything": everything,
         "everything_stops": everything.in_force(now),
         "window": everything.window if everything.window and everything.window.end > now else None,
+        "is_controlled": is_controlled,
         "audit": [(entry, words.action(entry), words.target(entry)) for entry in last],
     }
     return render(request, "board/board.html", context)

@@ -5,14 +5,13 @@ From the repository's root::
     .venv/bin/uvicorn example_project.services.payments:app --port 8001
 
 Its state is in ``.demo/payments.json`` (``PAYMENTS_STATE`` names another file), so a second process
-that opens the same file changes it live, as ``docs/fastapi.md`` shows.
+that opens the same file changes it live, as ``docs/fastapi.md`` shows. With ``SHIELD_SERVER_URL`` it
+follows that Shield Server instead, as in ``make demo-fleet``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -25,6 +24,7 @@ from shield_core.engine import ShieldEngine
 from shield_fastapi import (
     ShieldMiddleware,
     ShieldRouter,
+    ShieldSDK,
     deprecated,
     disabled,
     env_only,
@@ -33,20 +33,25 @@ from shield_fastapi import (
     rate_limit,
 )
 
-STATE = Path(os.environ.get("PAYMENTS_STATE", ".demo/payments.json"))
-STATE.parent.mkdir(parents=True, exist_ok=True)
-
-engine = ShieldEngine(FileBackend(STATE), os.environ.get("SHIELD_ENV"), release="payments 1")
+SERVER = os.environ.get("SHIELD_SERVER_URL")
+RELEASE = "payments 1"
 
 
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with engine:
-        yield
+def enforce(app: FastAPI) -> ShieldEngine:
+    """Let ``app`` enforce what the server says, or the file where there is no server."""
+    if SERVER:
+        sdk = ShieldSDK(SERVER, "payments-service", release=RELEASE)
+        sdk.attach(app)
+        return sdk.engine
+    state = Path(os.environ.get("PAYMENTS_STATE", ".demo/payments.json"))
+    state.parent.mkdir(parents=True, exist_ok=True)
+    engine = ShieldEngine(FileBackend(state), os.environ.get("SHIELD_ENV"), release=RELEASE)
+    app.add_middleware(ShieldMiddleware, engine=engine)
+    return engine
 
 
-app = FastAPI(title="Payments of the example shop", lifespan=lifespan)
-app.add_middleware(ShieldMiddleware, engine=engine)
+app = FastAPI(title="Payments of the example shop")
+engine = enforce(app)
 router = ShieldRouter(engine=engine)
 
 

@@ -63,10 +63,10 @@ class Shop:
         return self.process.poll() is None
 
     def get(self, path: str, **headers: str) -> Response:
-        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}", headers=headers))
+        return ask(Request(f"http://127.0.0.1:{self.port}{path}", headers=headers))
 
     def post(self, path: str, **form: str) -> Response:
-        return self._ask(Request(f"http://127.0.0.1:{self.port}{path}", data=urlencode(form).encode()))
+        return ask(Request(f"http://127.0.0.1:{self.port}{path}", data=urlencode(form).encode()))
 
     def shield(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``manage.py shield`` on the shop's data, in a process of its own."""
@@ -92,23 +92,25 @@ class Shop:
         assert self.process.stdout is not None
         self.process.stdout.close()
 
-    def _ask(self, request: Request) -> Response:
-        try:
-            with urlopen(request, timeout=20) as response:
-                return Response(response.status, dict(response.headers), response.read().decode())
-        except HTTPError as error:
-            with error:
-                return Response(error.code, dict(error.headers), error.read().decode())
-
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
 
 
+def ask(request: Request) -> Response:
+    try:
+        with urlopen(request, timeout=20) as response:
+            return Response(response.status, dict(response.headers), response.read().decode())
+    except HTTPError as error:
+        with error:
+            return Response(error.code, dict(error.headers), error.read().decode())
+
+
 def environment(data: Path) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("SHIELD_", "DJANGO_"))}
-    return {**ours, "DEMO_DB": str(data / "shop.sqlite3"), "PYTHONWARNINGS": "default"}
+    places = {"DEMO_DB": str(data / "shop.sqlite3"), "DEMO_FLEET": str(data)}
+    return {**ours, **places, "PYTHONWARNINGS": "default"}
 
 
 def free_port() -> int:
