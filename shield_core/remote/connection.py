@@ -42,6 +42,7 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 10.0
 #: Characters of a server's sentence that are shown.
 _LONGEST = 500
+_LAST_PORT = 65535
 #: What a server without users answers to a login.
 _NO_USERS = 501
 
@@ -239,7 +240,7 @@ class Connection:
     def _json(self, response: httpx2.Response) -> Any:
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             kind = response.headers.get("content-type", "nothing")
             raise ServerError(f"{self.address} answers with {kind}: is it a Shield Server?") from error
 
@@ -267,7 +268,8 @@ class Connection:
         if sentence and status in (409, 413, 415, 501):
             return RefusedError(sentence, status)
         detail = f": {sentence}" if sentence else ""
-        return ServerError(f"{self.address} answered {status}{detail}", _retry_after(response), status)
+        pause = retry_after(response.headers.get("retry-after", ""))
+        return ServerError(f"{self.address} answered {status}{detail}", pause, status)
 
 
 def _known_refusal(said: Mapping[str, Any], sentence: str) -> Exception | None:
@@ -287,22 +289,21 @@ def _known_refusal(said: Mapping[str, Any], sentence: str) -> Exception | None:
 def _said(response: httpx2.Response) -> Mapping[str, Any]:
     try:
         found = response.json()
-    except (ValueError, httpx2.StreamError):
+    except (ValueError, RecursionError, httpx2.StreamError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _retry_after(response: httpx2.Response) -> float | None:
-    """Read ``Retry-After``, seconds or a date (RFC 9110)."""
-    text = response.headers.get("retry-after", "")
+def retry_after(text: str) -> float | None:
+    """Read ``Retry-After``, seconds or a date (RFC 9110); None for what is neither."""
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text) if len(text) < 10 else None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError, IndexError, TypeError):  # as email raises for some texts
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 @contextmanager
@@ -322,7 +323,8 @@ def _address(text: str) -> str:
         url = httpx2.URL(text)
     except (httpx2.InvalidURL, ValueError) as error:
         raise InvalidInputError(f"{text!r} is no address of a Shield Server: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
+    has_space = any(one.isspace() for one in text)
+    if url.scheme not in ("http", "https") or not url.host or has_space or (url.port or 0) > _LAST_PORT:
         raise InvalidInputError(f"{text!r} is no address of a Shield Server: write http://host:port.")
     if url.userinfo or url.query or url.fragment:
         raise InvalidInputError(
