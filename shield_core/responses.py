@@ -92,9 +92,9 @@ def limited(decision: Decision, outcome: Outcome | None) -> Decision:
 def rate_headers(outcome: Outcome, now: float) -> tuple[tuple[str, str], ...]:
     """Return ``X-RateLimit-*``; ``now`` is in seconds since the epoch."""
     headers = (
-        ("X-RateLimit-Limit", str(outcome.limit)),
-        ("X-RateLimit-Remaining", str(outcome.remaining)),
-        ("X-RateLimit-Reset", str(_reset_at(outcome, now))),
+        ("X-RateLimit-Limit", f"{outcome.counter.capacity}"),
+        ("X-RateLimit-Remaining", f"{outcome.remaining}"),
+        ("X-RateLimit-Reset", f"{_reset_at(outcome, now)}"),
     )
     return (*headers, *_draft_headers(outcome)) if outcome.draft_headers else headers
 

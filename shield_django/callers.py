@@ -31,7 +31,6 @@ class RequestCaller(Caller):
         self,
         request: HttpRequest,
         num_proxies: int,
-        *,
         awaits: bool,
         view: Any = None,
         api_request: Any = None,

@@ -42,31 +42,39 @@ class Due(NamedTuple):
 NOTHING = Due()
 
 
-def charge_at_view(request: HttpRequest, view: Any, due: Due, found: Project, *, awaits: bool) -> Said:
-    """Charge a request before its view, or leave that to the view's ShieldThrottle."""
-    if due.layers and api_views.throttles_itself(view) and project.limits_apply(found):
-        request.__dict__[OUTCOME] = due
-        return None
-    return charge(request, due, found, awaits=awaits, view=view)
-
-
-def charge(
-    request: HttpRequest,
-    due: Due,
-    found: Project,
-    *,
-    awaits: bool,
-    view: Any = None,
-    api_request: Any = None,
+def charge_at_view(
+    request: HttpRequest, view: Any, layers: tuple[Layer, ...], path: str, found: Project, awaits: bool
 ) -> Said:
+    """Charge a request before its view, or leave that to the view's ShieldThrottle."""
+    noted = request.__dict__
+    if _CHARGED in noted or not project.limits_apply(found):
+        return None
+    if api_views.throttles_itself(view):
+        noted[OUTCOME] = Due(layers, path)
+        return None
+    return _take(request, layers, path, found, awaits, view, None)
+
+
+def charge(request: HttpRequest, due: Due, found: Project, *, awaits: bool, api_request: Any = None) -> Said:
     """Charge a request, once; what comes of it is for ``note``."""
     layers, path = due
-    noted = request.__dict__
-    if not layers or _CHARGED in noted or not project.limits_apply(found):
+    if not layers or _CHARGED in request.__dict__ or not project.limits_apply(found):
         return None
-    noted[_CHARGED] = True
+    return _take(request, layers, path, found, awaits, None, api_request)
+
+
+def _take(
+    request: HttpRequest,
+    layers: tuple[Layer, ...],
+    path: str,
+    found: Project,
+    awaits: bool,
+    view: Any,
+    api_request: Any,
+) -> Said:
+    request.__dict__[_CHARGED] = True
     limiter = found.engine.limiter
-    caller = RequestCaller(request, limiter.num_proxies, awaits=awaits, view=view, api_request=api_request)
+    caller = RequestCaller(request, limiter.num_proxies, awaits, view, api_request)
     return limiter.limit(layers, caller, method=request.method or "GET", path=path)
 
 

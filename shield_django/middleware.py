@@ -110,7 +110,7 @@ def _charge(
     layers = rules.limits(method, template)
     if not layers or (method == "OPTIONS" and _preflight_for(request)):
         return None
-    said = limits.charge_at_view(request, view, Due(layers, template), found, awaits=awaits)
+    said = limits.charge_at_view(request, view, layers, template, found, awaits)
     if said.__class__ is Outcome and said.allowed:
         request.__dict__[OUTCOME] = said
         return None
