@@ -197,7 +197,7 @@ class ShieldServerBackend(SyncNativeBackend):
         except BackendError as error:
             self._let_go(self._stream)
             self.connection.next_node()
-            if self._gives_up_streaming(error):
+            if self._gives_up_streaming(error) and not getattr(error, "retry_after", None):
                 return self._poll(since, timeout)
             raise
 
@@ -287,6 +287,9 @@ class ShieldServerBackend(SyncNativeBackend):
             self._known = self._forward(self._ask())
         except BackendError:
             self.connection.next_node()
+            # It is not the streams that do not get through: the server has been away.
+            self._without_stream_until = 0.0
+            self._times_without = max(0, self._times_without - 1)
             raise
         now = self._known.cursor
         if now.epoch == since.epoch and now.revision <= since.revision:

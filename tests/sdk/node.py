@@ -54,7 +54,12 @@ class Node:
             return
         self.server = ShieldServer(self._make_backend(), **self._options)
         config = uvicorn.Config(
-            self.server, host="127.0.0.1", port=self.port, log_level="critical", ws="none"
+            self.server,
+            host="127.0.0.1",
+            port=self.port,
+            log_level="critical",
+            ws="none",
+            timeout_graceful_shutdown=1,  # a client that went away in the middle of a body is waited for
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, name="node", daemon=True)

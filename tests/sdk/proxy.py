@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -34,8 +35,12 @@ class Link:
         self.silent = False
         #: Keep event streams until they end, as a proxy that buffers does.
         self.buffers = False
-        #: How many connections were accepted.
+        #: Answers in place of the server what it returns for a request's first line; b"" resets the
+        #: connection, and None lets the server answer.
+        self.answers: Callable[[str], bytes | None] | None = None
+        #: How many connections were accepted, and what was asked for when, by the monotonic clock.
         self.accepted = 0
+        self.requests: list[tuple[float, str]] = []
         self._pairs: set[_Pair] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -104,6 +109,7 @@ class Link:
         """Take all faults back; what is half-open stays so."""
         self.delay, self.slow, self.allowance = 0.0, False, None
         self.silent = self.buffers = False
+        self.answers = None
         if self._listener is None:
             self._listen(self.port)
 
@@ -185,13 +191,33 @@ class _Pair(threading.Thread):
             return False
         data = source.recv(_TRICKLE if self._link.slow else _PIECE)
         if source is self._client:
-            self.is_stream = self.is_stream or data.startswith(b"GET /api/sdk/events")
-            server.sendall(data)
-            return bool(data)
+            return self._ask(data, server)
         if self.is_stream and self._link.buffers and data:
             self._kept += data
             return True
         return self._answer(self._kept + data) and bool(data)
+
+    def _ask(self, data: bytes, server: socket.socket) -> bool:
+        """Pass on a piece of what the client says; one that begins a request may be answered here."""
+        if data.startswith((b"GET /", b"POST /")):
+            first = data.partition(b"\r\n")[0].decode()
+            self._link.requests.append((time.monotonic(), first))
+            self.is_stream = self.is_stream or first.startswith("GET /api/sdk/events")
+            if self._link.answers is not None and (said := self._link.answers(first)) is not None:
+                self._say(said)
+                return False
+        server.sendall(data)
+        return bool(data)
+
+    def _say(self, said: bytes) -> None:
+        """Answer and end, without losing the answer to what the client may still be saying."""
+        self._resets = not said
+        self._client.sendall(said)
+        if said:
+            self._client.shutdown(socket.SHUT_WR)
+            self._client.settimeout(2)
+            while self._client.recv(_PIECE):
+                pass
 
     def _answer(self, data: bytes) -> bool:
         self._kept = b""

@@ -191,7 +191,7 @@ class World:
             assert service.wrong == []
             for at in (now, now + timedelta(hours=1)):
                 assert service.answers(at) == service.answers_by(truth, at)
-            assert service.engine.status().state == "live"
+            eventually(lambda one=service: one.engine.status().state == "live")
 
 
 def _declaration(key: str, stamps: list[Any]) -> Declaration:
