@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Literal
 
 from shield_core.declarations import Declaration
 from shield_core.exceptions import (
@@ -92,6 +92,7 @@ class Decision:
 class Step:
     """One layer of a trace: what it said of the request, and who set it."""
 
+    layer: Literal["maintenance", "route"]
     scope: Scope
     verdict: str
     reason: str = ""
@@ -163,6 +164,7 @@ class _Layer:
             config = self.config
             trace.append(
                 Step(
+                    layer="maintenance",
                     scope=self.scope,
                     verdict=verdict,
                     reason=block.reason if block else "",
@@ -279,6 +281,7 @@ class _Rule:
             state = self._state
             trace.append(
                 Step(
+                    layer="route",
                     scope=decision.scope,
                     verdict=decision.cause.value if decision.cause else self._pass_word,
                     reason=decision.reason,
