@@ -16,6 +16,7 @@ from shield_core.models import (
     RateLimitPolicy,
     RouteState,
     StoredPolicy,
+    TokenRecord,
 )
 from shield_core.plan import Authorship, RouteAction
 from shield_core.snapshot import Snapshot
@@ -175,3 +176,13 @@ class Client(Protocol):
         reason: str = "",
         **by: Unpack[Authorship],
     ) -> None: ...
+
+    def list_tokens(self, service: str | None = None) -> list[TokenRecord]: ...
+
+    def revoke_token(
+        self,
+        token_id: str,
+        record: TokenRecord | None = None,
+        reason: str = "",
+        **by: Unpack[Authorship],
+    ) -> TokenRecord: ...

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import click
+from click.core import ParameterSource
 
-from shield_core.cli import output, wording
+from shield_core.cli import output, waiting, wording
 from shield_core.cli.client import Client
-from shield_core.cli.params import ACTOR, MOMENT, SERVICE, SPAN, Timing
-from shield_core.cli.session import Session
+from shield_core.cli.params import ACTOR, LASTING, MOMENT, SERVICE, SPAN, Timing
+from shield_core.cli.session import Session, current_session
 from shield_core.exceptions import InvalidKeyError
 from shield_core.keys import RouteKey, Scope
 from shield_core.models import GlobalMaintenanceConfig, RouteState
@@ -73,13 +74,18 @@ class Edit(Reading):
     reason: str
     by: Authorship
 
-    def report_route(self, state: RouteState) -> None:
-        self.report(wording.route_sentence(state, self.session.zone), wording.route_data(state))
+    def report_routes(self, states: Sequence[RouteState], *, as_list: bool) -> None:
+        """Tell what routes are now; ``as_list``: as a list also where it is one."""
+        sentences = [wording.route_sentence(state, self.session.zone) for state in states]
+        data = [wording.route_data(state) for state in states]
+        for sentence in sentences[:-1]:
+            self.say(sentence)
+        self.report(sentences[-1], data if as_list else data[0])
 
     def report_scope(self, scope: Scope, config: GlobalMaintenanceConfig) -> None:
         self.report(wording.scope_sentence(scope, config, self.session.zone), wording.scope_data(config))
 
-    def report(self, sentence: str, data: wording.Data | None) -> None:
+    def report(self, sentence: str, data: wording.Data | list[wording.Data] | None) -> None:
         """Tell what changed, and where."""
         self.say(f"{sentence} [{self.session.place}]")
         if self.as_json:
@@ -91,8 +97,7 @@ def reading(function: Function) -> Function:
 
     @functools.wraps(function)
     def command(*args: Any, form: str, service: str | None = None, **kwargs: Any) -> None:
-        session = click.get_current_context().find_object(Session)
-        assert session is not None
+        session = current_session()
         if session.refuses:
             output.say(session, f"Note: what you see is of this process alone: {session.refuses}")
         function(Reading(session, form == "json", _chosen(service, session)), *args, **kwargs)
@@ -110,19 +115,30 @@ def mutation(function: Function) -> Function:
         reason: str,
         note: str,
         actor: str | None,
+        patience: timedelta | None,
         service: str | None = None,
         **kwargs: Any,
     ) -> None:
-        session = click.get_current_context().find_object(Session)
-        assert session is not None
+        session = current_session()
         if session.refuses:
             raise click.ClickException(f"Nothing was changed: it would reach nobody: {session.refuses}")
+        if not session.names_actor and _is_typed("actor"):
+            raise click.UsageError(f"--actor is for manage.py: {session.target} knows you by your login.")
         by = Authorship(actor=actor or session.actor, platform=session.platform, note=note)
-        chosen = _chosen(service, session)
-        function(Edit(session, form == "json", chosen, reason=reason, by=by), *args, **kwargs)
+        edit = Edit(session, form == "json", _chosen(service, session), reason=reason, by=by)
+        before = session.client.current() if patience else None
+        function(edit, *args, **kwargs)
+        if patience and before is not None:
+            waiting.wait(session, before, session.client.current(), patience, by)
 
     for option in (
         format_option,
+        click.option(
+            "--wait",
+            "patience",
+            type=SPAN,
+            help="Wait so long, such as 10s, until every live instance has applied the change.",
+        ),
         click.option(
             "--actor", type=ACTOR, envvar="SHIELD_ACTOR", show_envvar=True, help="Who is doing this."
         ),
@@ -139,7 +155,7 @@ def timing_options(function: Function) -> Function:
     @functools.wraps(function)
     def command(
         *args: Any,
-        span: timedelta | None,
+        span: timedelta | datetime | None,
         until: datetime | None,
         start: datetime | None,
         end: datetime | None,
@@ -151,10 +167,15 @@ def timing_options(function: Function) -> Function:
         click.option("--end", type=MOMENT, help="When to end, as --until; with or without --start."),
         click.option("--start", type=MOMENT, help="When to begin; now, if left out."),
         click.option("--until", type=MOMENT, help="When to end: 2026-03-01T14:30, 2h or 'in 2h'."),
-        click.option("--for", "span", type=SPAN, help="How long: 30m, 2h, 1d or 1h30m."),
+        click.option("--for", "span", type=LASTING, help="How long: 30m, 2h, 1d or 1h30m; or until when."),
     ):
         command = option(command)
     return command
+
+
+def _is_typed(name: str) -> bool:
+    """Whether an option stands on the command line, and is not taken from the environment."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _chosen(service: str | None, session: Session) -> str | None:

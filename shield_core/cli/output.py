@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shield_core.cli.session import Session
+from shield_core.cli.session import Streams
+from shield_core.exceptions import AmbiguousRouteError
 
 _COLOURS = {
     "active": "green",
@@ -28,26 +29,38 @@ _COLOURS = {
 }
 
 
-def say(session: Session, message: str) -> None:
+def say(to: Streams, message: str) -> None:
     """Tell the operator something, on stderr."""
-    click.echo(_printable(message), file=session.err, err=True)
+    click.echo(_printable(message), file=to.err, err=True)
 
 
-def print_json(session: Session, data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, default=_utc), file=session.out)
+def chosen(to: Streams, error: AmbiguousRouteError) -> list[str]:
+    """Let a person at a terminal choose among the routes of ``error``, which is raised elsewhere."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or to.err is not None:
+        raise error
+    say(to, str(error))
+    for number, route in enumerate(error.matches, 1):
+        say(to, f"  {number}  {route}")
+    numbers = [str(number) for number, _ in enumerate(error.matches, 1)]
+    answer = click.prompt("Which one, or all", type=click.Choice([*numbers, "all"]), err=True)
+    return error.matches if answer == "all" else [error.matches[int(answer) - 1]]
 
 
-def print_table(session: Session, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_json(to: Streams, data: Any) -> None:
+    click.echo(json.dumps(data, indent=2, default=_utc), file=to.out)
+
+
+def print_table(to: Streams, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: fitted to a terminal by wrapping, as wide as need be elsewhere."""
-    table = Table(box=box.SIMPLE_HEAD if _is_terminal(session) else None, pad_edge=False, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD if _is_terminal(to) else None, pad_edge=False, highlight=False)
     for head in heads:
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row))
-    _render(session, table)
+    _render(to, table)
 
 
-def print_fields(session: Session, fields: Sequence[tuple[str, str]]) -> None:
+def print_fields(to: Streams, fields: Sequence[tuple[str, str]]) -> None:
     """Print one thing: a name and a value per line, without those that are empty."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
@@ -55,22 +68,22 @@ def print_fields(session: Session, fields: Sequence[tuple[str, str]]) -> None:
     for name, value in fields:
         if value:
             table.add_row(name, _cell(value))
-    _render(session, table)
+    _render(to, table)
 
 
-def _render(session: Session, table: Table) -> None:
-    terminal = _is_terminal(session)
+def _render(to: Streams, table: Table) -> None:
+    terminal = _is_terminal(to)
     width = shutil.get_terminal_size().columns if terminal else 1_000_000
     text = io.StringIO()
     plain = not terminal or bool(os.environ.get("NO_COLOR"))
     console = Console(file=text, width=width, force_terminal=terminal, no_color=plain, highlight=False)
     console.print(table, soft_wrap=False)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    click.echo("\n".join(lines).strip("\n"), file=session.out, color=terminal)
+    click.echo("\n".join(lines).strip("\n"), file=to.out, color=terminal)
 
 
-def _is_terminal(session: Session) -> bool:
-    stream: TextIO = session.out or sys.stdout
+def _is_terminal(to: Streams) -> bool:
+    stream: TextIO = to.out or sys.stdout
     return stream.isatty()
 
 

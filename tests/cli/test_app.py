@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from shield_core.cli import main
 from shield_core.cli.app import app
 from shield_core.cli.output import print_table
 from shield_core.cli.session import Session, default_actor
@@ -114,10 +113,3 @@ def test_a_user_without_a_name_is_its_number(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(getpass, "getuser", nobody)
     assert default_actor().startswith(f"uid{os.getuid()}@")
-
-
-def test_the_console_script_says_where_the_commands_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main() == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "python manage.py shield" in said.err
