@@ -86,6 +86,10 @@ class BackendError(ShieldException):
     """The store cannot be used."""
 
 
+class NothingToRestoreError(BackendError):
+    """No running process holds rules that the store has lost."""
+
+
 class ServerError(BackendError):
     """The Shield Server does not answer as it should.
 

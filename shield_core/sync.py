@@ -306,7 +306,7 @@ class SyncEngine:
     def restore(self, reason: str='', timeout: float=10.0, **by: Unpack[Authorship]) -> None:
         """Let a running process put the rules back into an emptied store.
 
-            Raises BackendError when none has done so within ``timeout`` seconds.
+            Raises NothingToRestoreError when none has done so within ``timeout`` seconds.
             """
         return drive(self._engine.restore(reason, timeout, **by))
 

@@ -10,8 +10,8 @@ from typing import Unpack
 from shield_core import plan, recovery
 from shield_core.audit import AuditQuery
 from shield_core.exceptions import (
-    BackendError,
     InvalidInputError,
+    NothingToRestoreError,
     RouteNotFoundException,
 )
 from shield_core.models import (
@@ -33,14 +33,14 @@ class RecordOperations(Committing):
     async def restore(self, reason: str = "", timeout: float = 10.0, **by: Unpack[Authorship]) -> None:
         """Let a running process put the rules back into an emptied store.
 
-        Raises BackendError when none has done so within ``timeout`` seconds.
+        Raises NothingToRestoreError when none has done so within ``timeout`` seconds.
         """
         await self._run(recovery.RequestRestore(by=by, reason=reason))
         deadline = time.monotonic() + timeout
         while recovery.is_requested(await self._fresh()):
             if time.monotonic() > deadline:
                 await self._run(recovery.RequestRestore(by=by, withdraw=True))
-                raise BackendError(
+                raise NothingToRestoreError(
                     "No running process holds rules that the store has lost. If the store is right as it "
                     "is, accept it with 'shield reset --all'."
                 )

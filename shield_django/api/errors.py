@@ -21,6 +21,7 @@ from shield_core.exceptions import (
     BulkRefusedError,
     ConflictError,
     InvalidInputError,
+    NothingToRestoreError,
     RouteNotFoundException,
     RouteProtectedException,
     UnknownTokenError,
@@ -32,6 +33,7 @@ logger = logging.getLogger("shield.api")
 _STATUSES: list[tuple[type[Exception] | tuple[type[Exception], ...], int]] = [
     ((RouteNotFoundException, UnknownTokenError), 404),
     ((AmbiguousRouteError, RouteProtectedException, ConflictError, BulkRefusedError), 409),
+    (NothingToRestoreError, 409),
     (InvalidInputError, 400),
     (BackendError, 503),
     (RequestDataTooBig, 413),

@@ -1,4 +1,4 @@
-"""What a command line needs of a server beside the routes: exempt paths as a whole, recovery, its environment."""
+"""What a command line needs beside the routes: exempt paths as a whole, recovery, the environment."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_everything_is_reset_at_once(plane, olga):
 def test_a_store_that_nobody_can_restore_says_so(olga):
     answer = olga("POST", "store/restore", {"timeout": 0})
 
-    assert answer.status_code == 503
+    assert answer.status_code == 409
     assert "No running process holds rules" in answer.json()["error"]
 
 
