@@ -11,6 +11,9 @@ from shield_core.exceptions import (
 from shield_core.keys import RouteKey, is_route_key
 from shield_core.snapshot import Snapshot
 
+#: How many names an error offers.
+_CLOSEST = 3
+
 
 def resolve(snapshot: Snapshot, target: str, service: str | None = None) -> str:
     """Return the store key that ``target`` (a key or a bare path) stands for.
@@ -37,7 +40,7 @@ def resolve(snapshot: Snapshot, target: str, service: str | None = None) -> str:
         if found:
             method = key.method if key.method else RouteKey.parse(found[0]).method
             return str(RouteKey.parse(found[0])._replace(method=method))
-    raise RouteNotFoundException(target, difflib.get_close_matches(target, snapshot.routes, n=3))
+    raise RouteNotFoundException(target, _closest(snapshot, target, key))
 
 
 def is_known(snapshot: Snapshot, key: RouteKey) -> bool:
@@ -64,6 +67,16 @@ def resolve_all(snapshot: Snapshot, target: str, service: str | None = None) -> 
         if bare.service is None and found:
             return sorted(next(iter(found.values())))
     return [resolve(snapshot, str(bare))]  # which says what is like it
+
+
+def _closest(snapshot: Snapshot, target: str, asked: RouteKey) -> list[str]:
+    """Return the keys that are written most like ``target``, else those whose paths are."""
+    if found := difflib.get_close_matches(target, snapshot.routes, n=_CLOSEST):
+        return found
+    paths = difflib.get_close_matches(asked.path, snapshot.keys_by_path, n=_CLOSEST)
+    keys = [key for path in paths for key in snapshot.keys_by_path[path]]
+    of_service = [key for key in keys if RouteKey.parse(key).service == asked.service]
+    return (of_service or keys)[:_CLOSEST]
 
 
 def _may_mean(asked: RouteKey, candidate: RouteKey) -> bool:

@@ -87,6 +87,13 @@ def test_the_closest_names_are_offered():
     assert caught.value.closest == ["GET:/payments"]
 
 
+@pytest.mark.parametrize("service, closest", [(None, ["a:GET:/pay", "b:GET:/pay"]), ("b", ["b:GET:/pay"])])
+def test_the_closest_paths_are_offered_where_no_key_is_written_alike(service, closest):
+    with pytest.raises(RouteNotFoundException) as caught:
+        found("/pai", "a:GET:/pay", "b:GET:/pay", "b:GET:/users/{id}", service=service)
+    assert caught.value.closest == closest
+
+
 def test_what_is_no_key_is_refused():
     with pytest.raises(InvalidKeyError):
         found("payments", "GET:/payments")
