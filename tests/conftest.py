@@ -26,6 +26,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Fixtures that bring programs of others: neither Python's version nor Django's changes what they meet.
+FOREIGN = {"published", "in_browser"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if FOREIGN.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("once")
+    if hasattr(config, "workerinput"):
+        # Files that start processes take longest: begun last, one would keep a single worker busy.
+        slow = {item.path for item in items if any(map(item.get_closest_marker, ("servers", "heavy")))}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 def missing_service(name: str, why: str) -> None:
     """Skip, visibly; under CI (SHIELD_REQUIRE_SERVICES) a missing service is a failure."""
     message = f"{name} is not available: {why}"

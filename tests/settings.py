@@ -18,6 +18,8 @@ ASGI_APPLICATION = "tests.project.asgi.application"
 WSGI_APPLICATION = "tests.project.wsgi.application"
 STATIC_URL = "/static/"
 LOGIN_URL = "/accounts/login/"
+# The default takes a third of a second on purpose, at each login and for each user.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
