@@ -115,7 +115,11 @@ def cut(snapshot: Snapshot, service: str | None) -> dict[str, Any]:
         "global_rate_limit": _dumped_or_none(snapshot.policy(EVERYTHING), scoped),
         "service_rate_limit": _dumped_or_none(snapshot.policy(own), scoped) if own else None,
         "rate_limit_resets": resets,
-        "marks": {key: dumped(value) for key in MARKS if (value := snapshot.objects.get(key)) is not None},
+        "marks": {
+            key: dumped(value, for_service=scoped)
+            for key in MARKS
+            if (value := snapshot.objects.get(key)) is not None
+        },
         **({"services": _services(snapshot)} if service is None else {}),
     }
 

@@ -95,7 +95,7 @@ class KeptSnapshot:
             return Reader(self._service).snapshot(payload, Snapshot()), saved_at
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, ShieldException) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ShieldException) as error:
             logger.error("The last known state in %s is not used: %s", self.path, error)
             return None
 

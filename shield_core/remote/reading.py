@@ -29,7 +29,10 @@ logger = logging.getLogger("shield.remote")
 #: How many reports wait for the next acknowledgement.
 _REPORTS = 10
 #: What a broken object raises when it is read.
-_BROKEN = (ValidationError, InvalidInputError, AttributeError, KeyError, TypeError, ValueError)
+_BROKEN = (
+    *(ValidationError, InvalidInputError, AttributeError, KeyError, TypeError, ValueError),
+    *(OverflowError, RecursionError),
+)
 
 
 class Reader:
@@ -58,7 +61,7 @@ class Reader:
         try:
             epoch, revision = str(payload["epoch"]), int(payload["revision"])
             parts = list(self._parts(payload))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except _BROKEN as error:
             raise ServerError(f"The server's snapshot cannot be read: {error!r}") from error
         objects: dict[str, StoredObject] = {}
         for name, value in parts:
@@ -200,7 +203,7 @@ class Feed:
     def _commit(self, content: Mapping[str, Any]) -> Changes | None:
         try:
             position = Cursor(str(content["epoch"]), int(content["revision"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except _BROKEN as error:
             raise ServerError(f"The server's commit point cannot be read: {error!r}") from error
         whole, writes = self._whole, tuple(self._writes)
         self._whole, self._writes = None, []

@@ -106,8 +106,7 @@ class Stream:
             error = raised
         except (httpx2.ReadTimeout, TimeoutError):
             error = BackendError(f"{self._connection.address} has said nothing for {self._silence:g} s.")
-        except (httpx2.HTTPError, httpx2.StreamError, OSError, ValueError) as raised:
-            # ValueError: what is no JSON, and a socket that was closed under the reader.
+        except Exception as raised:  # noqa: BLE001 - whatever ends it, whoever follows has to learn of it
             said = str(raised) or type(raised).__name__
             error = ServerError(
                 f"The stream of {self._connection.address} broke: {said}", self._feed.retry_after
@@ -125,6 +124,8 @@ class Stream:
             params["since"] = str(self._feed.snapshot.cursor)
         with self._connection.stream("/sdk/events", params=params, silence=self._silence) as response:
             self._socket = response.extensions["network_stream"].get_extra_info("socket")
+            if self._closed:
+                return  # while it was being opened
             self.answered_at = time.monotonic()
             for event in httpx2.EventSource(response, max_event_size=None):
                 if self._closed:
