@@ -6,6 +6,7 @@ from datetime import datetime, tzinfo
 
 import click
 
+from shield_core.audit import digest, first_break
 from shield_core.cli import output
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.options import Reading, reading, service_option
@@ -13,14 +14,17 @@ from shield_core.cli.params import PAST_MOMENT
 from shield_core.cli.times import shown
 from shield_core.exceptions import RouteNotFoundException
 from shield_core.keys import Scope
-from shield_core.models import AuditEntry
+from shield_core.models import AuditEntry, Instance
+from shield_core.snapshot import Cursor
 
 group = AliasGroup()
 
+_INSTANCE_HEADS = ("SERVICE", "HOST", "PID", "RELEASE", "REVISION", "LAG", "LAST SEEN")
 _HEADS = ("TIME", "ACTION", "WHAT", "FROM", "TO", "ACTOR", "VIA", "REASON", "NOTE")
 
 
 @group.command(aliases=["log"], example='audit --route GET:/payments/ --since "2h ago"')
+@click.argument("verify", required=False, type=click.Choice(["verify"]))
 @click.option("--route", help="Only this route.")
 @service_option
 @click.option("--actor", help="Only what this person did.")
@@ -30,13 +34,22 @@ _HEADS = ("TIME", "ACTION", "WHAT", "FROM", "TO", "ACTOR", "VIA", "REASON", "NOT
 @reading
 def audit(
     reading: Reading,
+    verify: str | None,
     route: str | None,
     actor: str | None,
     action: str | None,
     since: datetime | None,
     limit: int,
 ) -> None:
-    """Show who changed what, newest first."""
+    """Show who changed what, newest first.
+
+    With 'verify': check that no entry was changed, taken out or put in, by the hashes that chain them.
+    """
+    if verify:
+        if any((route, actor, action, since)):
+            raise click.UsageError("The whole log is verified: leave the filters out.")
+        _verify(reading)
+        return
     entries = reading.client.get_audit_log(
         path=_audited(reading, route) if route else None,
         limit=limit,
@@ -67,6 +80,25 @@ def services(reading: Reading) -> None:
         reading.say("No route names a service.")
 
 
+@group.command(example="instances --service payments-service")
+@service_option
+@reading
+def instances(reading: Reading) -> None:
+    """List the live processes that enforce the rules, and how far each has come."""
+    store = reading.client.current().cursor
+    found = [
+        one for one in reading.client.instances() if reading.service is None or one.service == reading.service
+    ]
+    found.sort(key=lambda one: (one.service or "", one.host, one.pid))
+    if reading.as_json:
+        output.print_json(reading.session, [{**one.model_dump(), "lag": _lag(one, store)} for one in found])
+    elif found:
+        rows = [_instance_row(one, store, reading.session.zone) for one in found]
+        output.print_table(reading.session, _INSTANCE_HEADS, rows)
+    else:
+        reading.say("No live process is known.")
+
+
 @group.command("current-service", example="current-service")
 @service_option
 @reading
@@ -78,6 +110,60 @@ def current_service(reading: Reading) -> None:
         output.print_table(reading.session, ("SERVICE",), [(reading.service,)])
     else:
         reading.say("None: commands act on all services. Set SHIELD_SERVICE or use --service.")
+
+
+def _verify(reading: Reading) -> None:
+    """Check the chain of the whole log. Raises ClickException, which names the first broken entry."""
+    entries = reading.client.get_audit_log(limit=None)
+    broken = first_break(reversed(entries))
+    head = entries[0].hash if entries else ""
+    if reading.as_json:
+        data = broken.model_dump() if broken else None
+        output.print_json(
+            reading.session, {"ok": broken is None, "entries": len(entries), "head": head, "broken": data}
+        )
+    if broken is not None:
+        raise click.ClickException(_broken_sentence(broken, len(entries), reading.session.zone))
+    if not reading.as_json:
+        zone = reading.session.zone
+        oldest, newest = (entries[-1], entries[0]) if entries else (None, None)
+        fields = [
+            ("chain", "holds"),
+            ("entries", str(len(entries))),
+            ("oldest", shown(oldest.timestamp, zone) if oldest else ""),
+            ("newest", shown(newest.timestamp, zone) if newest else ""),
+            ("last hash", head),
+        ]
+        output.print_fields(reading.session, fields)
+
+
+def _broken_sentence(broken: AuditEntry, count: int, zone: tzinfo | None) -> str:
+    what = f"{broken.action} {Scope.of(broken.path).label}" if broken.path else broken.action
+    why = "it was changed after it was written"
+    if broken.hash == digest(broken):
+        why = "what stood before it was changed, taken out or put in"
+    return (
+        f"The chain of {count} entries breaks at {broken.id} (revision {broken.revision}, "
+        f"{shown(broken.timestamp, zone)}, {what} by {broken.actor}): {why}."
+    )
+
+
+def _lag(one: Instance, store: Cursor) -> int | None:
+    """Return how many revisions an instance is behind, None where it follows another history."""
+    return max(store.revision - one.revision, 0) if one.epoch in ("", store.epoch) else None
+
+
+def _instance_row(one: Instance, store: Cursor, zone: tzinfo | None) -> tuple[str, ...]:
+    lag = _lag(one, store)
+    return (
+        one.service or "",
+        one.host,
+        str(one.pid),
+        one.release,
+        str(one.revision),
+        "another history" if lag is None else str(lag),
+        shown(one.seen_at, zone),
+    )
 
 
 def _audited(reading: Reading, route: str) -> str:

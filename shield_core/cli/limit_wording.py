@@ -73,7 +73,7 @@ def sentence(subject: str, policy: Policy | None) -> str:
     """Return what ``subject`` is limited to now, as a message after a change."""
     if policy is None:
         return f"{subject} has no rate limit now"
-    said = f"{subject} is now {_told(policy)}"
+    said = f"{subject} is now {told(policy)}"
     return said if _is_operators(policy) else f"{said}, as the code says"
 
 
@@ -82,7 +82,7 @@ def wider_limits(client: Client, services: Iterable[str | None]) -> list[str]:
     scopes = [EVERYTHING, *map(Scope.service, sorted({name for name in services if name}))]
     found = [(scope, client.get_limit(scope)) for scope in scopes]
     return [
-        f"Note: {scope.label} is {_told(policy)}, beside the limits of routes."
+        f"Note: {scope.label} is {told(policy)}, beside the limits of routes."
         for scope, policy in found
         if isinstance(policy, GlobalRateLimitPolicy) and policy.enabled
     ]
@@ -101,7 +101,7 @@ def hit_row(hit: RateLimitHit, zone: tzinfo | None) -> tuple[str, ...]:
     )
 
 
-def _told(policy: Policy) -> str:
+def told(policy: Policy) -> str:
     if policy.limit.lower() == UNLIMITED:
         parts = [UNLIMITED]
     else:

@@ -10,11 +10,12 @@ from shield_core.cli import output, wording
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.options import Edit, Reading, mutation, read_only_option, reading, timing_options
 from shield_core.cli.params import EXEMPT_ENTRY, Timing
+from shield_core.cli.preview import preview
 from shield_core.cli.scoped import ScopedCommand, scoped_group
 from shield_core.exceptions import ConflictError, InvalidInputError
 from shield_core.keys import ExemptEntry, Scope
 from shield_core.models import GlobalMaintenanceConfig, RouteStatus
-from shield_core.plan import Authorship
+from shield_core.plan import Authorship, EnableScopeMaintenance
 
 _ATTEMPTS = 20
 
@@ -43,15 +44,26 @@ def _enable(
 ) -> None:
     """Put SCOPE into maintenance, for good or for a time.
 
-    With --exempt, these paths replace those that were exempt before.
+    Told first is what it blocks, and what stays open. With --exempt, these paths replace those that
+    were exempt before.
     """
+    window = timing.window(RouteStatus.MAINTENANCE, edit.reason, read_only)
+    command = EnableScopeMaintenance(
+        scope=scope,
+        exempt_paths=exempt or None,
+        include_force_active=include_force_active,
+        read_only=read_only,
+        window=window,
+    )
+    for sentence in preview(edit.snapshot(), command).sentences():
+        edit.say(sentence)
     config = edit.client.enable_maintenance(
         scope,
         edit.reason,
         exempt_paths=exempt or None,
         include_force_active=include_force_active,
         read_only=read_only,
-        window=timing.window(RouteStatus.MAINTENANCE, edit.reason, read_only),
+        window=window,
         **edit.by,
     )
     edit.report_scope(scope, config)

@@ -19,6 +19,7 @@ from shield_core.exceptions import InvalidKeyError
 from shield_core.keys import RouteKey, Scope
 from shield_core.models import GlobalMaintenanceConfig, RouteState
 from shield_core.plan import Authorship
+from shield_core.snapshot import Snapshot
 
 Function: TypeAlias = Callable[..., None]
 
@@ -62,6 +63,12 @@ class Reading:
             return str(RouteKey.parse(route, service=self.service))
         except InvalidKeyError:
             return route  # perhaps a view's name, which the client understands
+
+    def snapshot(self) -> Snapshot:
+        """Return the state of the store, with what the code in this process says."""
+        if self.session.code is not None:
+            self.client.list_states()  # which stores what is new in it
+        return self.client.current()
 
     def say(self, message: str) -> None:
         output.say(self.session, message)
@@ -126,7 +133,7 @@ def mutation(function: Function) -> Function:
             raise click.UsageError(f"--actor is for manage.py: {session.target} knows you by your login.")
         by = Authorship(actor=actor or session.actor, platform=session.platform, note=note)
         edit = Edit(session, form == "json", _chosen(service, session), reason=reason, by=by)
-        before = session.client.current() if patience else None
+        before = edit.snapshot() if patience else None
         function(edit, *args, **kwargs)
         if patience and before is not None:
             waiting.wait(session, before, session.client.current(), patience, by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from shield_core.cli.session import Session
-from shield_core.cli.times import parse_moment, parse_past_moment, parse_span
+from shield_core.cli.times import parse_any_moment, parse_lasting, parse_moment, parse_past_moment, parse_span
 from shield_core.keys import ExemptEntry, Scope, check_service
 from shield_core.models import MaintenanceWindow, WindowStatus
 from shield_core.rate_limit.grammar import Rate
@@ -33,9 +34,10 @@ class _Text(click.ParamType):  # type: ignore[type-arg]  # newer clicks only
 class _Moment(click.ParamType):  # type: ignore[type-arg]
     """A moment, counted from now and read in the session's zone."""
 
-    name = "time"
-
-    def __init__(self, parse: Callable[[str, tzinfo | None, datetime], datetime]) -> None:
+    def __init__(
+        self, parse: Callable[[str, tzinfo | None, datetime], datetime | timedelta], name: str = "time"
+    ) -> None:
+        self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -57,6 +59,12 @@ def _actor(text: str) -> str:
     return text.strip()
 
 
+def _method(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z-]*", text):
+        raise ValueError(f"{text!r} is no method: write GET, POST, or WS for a WebSocket.")
+    return text.upper()
+
+
 def _limit(text: str) -> str:
     Rate.parse(text)
     return text.strip()
@@ -74,6 +82,9 @@ def _tier(text: str) -> dict[str, str] | str:
 SPAN = _Text("span", parse_span)
 MOMENT = _Moment(parse_moment)
 PAST_MOMENT = _Moment(parse_past_moment)
+ANY_MOMENT = _Moment(parse_any_moment)
+LASTING = _Moment(parse_lasting, "span")
+METHOD = _Text("method", _method)
 EXEMPT_ENTRY = _Text("path", _exempt_entry)
 SERVICE = _Text("service", lambda text: check_service(text) if text else "")
 SERVICE_SCOPE = _Text("service", Scope.service)
@@ -93,12 +104,18 @@ class Timing:
 
     @classmethod
     def of(
-        cls, span: timedelta | None, until: datetime | None, start: datetime | None, end: datetime | None
+        cls,
+        span: timedelta | datetime | None,
+        until: datetime | None,
+        start: datetime | None,
+        end: datetime | None,
     ) -> Timing:
         """Combine ``--for``, ``--until``, ``--start`` and ``--end``. Raises UsageError."""
         if sum(one is not None for one in (span, until, end)) > 1:
             raise click.UsageError("Give only one of --for, --until and --end.")
-        if span is not None:
+        if isinstance(span, datetime):
+            end = span
+        elif span is not None:
             try:
                 end = (start or datetime.now(UTC)) + span
             except OverflowError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import click
 
@@ -19,16 +21,63 @@ from shield_core.cli.options import (
     timing_options,
 )
 from shield_core.cli.params import Timing
-from shield_core.models import RouteStatus
+from shield_core.exceptions import AmbiguousRouteError
+from shield_core.models import RouteState, RouteStatus
+from shield_core.plan import RouteAction
 
 group = AliasGroup()
 
 _HEADS = ("ROUTE", "STATUS", "REASON", "WINDOW", "SET BY", "ENVS")
 
 
-def _on_route(function: Function) -> Function:
+class Target(NamedTuple):
+    """What a change is about; ``all_methods``: all keys that the path of ``route`` has."""
+
+    route: str
+    all_methods: bool
+
+
+def _on_target(function: Function, *, required: bool) -> Function:
     """Give a change its ROUTE, and the service that a bare path belongs to."""
-    return click.argument("route")(service_option(mutation(function)))
+
+    @functools.wraps(function)
+    def command(edit: Edit, *args: Any, route: str | None, all_methods: bool, **kwargs: Any) -> None:
+        target = Target(edit.target(route), all_methods) if route is not None else None
+        function(edit, *args, target=target, **kwargs)
+
+    made: Function = command
+    for option in (
+        click.option("--all-methods", is_flag=True, help="All methods that the path of ROUTE has, at once."),
+        mutation,
+        service_option,
+        click.argument("route", required=required),
+    ):
+        made = option(made)
+    return made
+
+
+_on_route = functools.partial(_on_target, required=True)
+_on_route_or_none = functools.partial(_on_target, required=False)
+
+
+def _change(edit: Edit, target: Target, action: RouteAction, **what: Any) -> list[RouteState]:
+    """Change the route, or all methods of its path in one commit, and tell what they are now."""
+
+    def change(routes: list[str], all_methods: bool) -> list[RouteState]:
+        return edit.client.change_routes(
+            routes, action, edit.reason, all_methods=all_methods, **what, **edit.by
+        )
+
+    as_list = target.all_methods
+    try:
+        states = change([target.route], target.all_methods)
+    except AmbiguousRouteError as error:
+        if target.all_methods:
+            raise
+        routes = output.chosen(edit.session, error)
+        states, as_list = change(routes, False), len(routes) > 1
+    edit.report_routes(states, as_list=as_list)
+    return states
 
 
 @group.command(example="status GET:/payments/")
@@ -67,81 +116,71 @@ def status(reading: Reading, route: str | None, statuses: tuple[str, ...]) -> No
 
 @group.command(example="enable GET:/payments/")
 @_on_route
-def enable(edit: Edit, route: str) -> None:
+def enable(edit: Edit, target: Target) -> None:
     """Lift maintenance and disabled.
 
     An environment gate and a window in the future stay.
     """
-    state = edit.client.enable(edit.target(route), edit.reason, **edit.by)
-    edit.report_route(state)
-    for sentence in wording.wider_maintenance(edit.client, [state.service], edit.session.zone):
+    states = _change(edit, target, "enable")
+    services = [state.service for state in states]
+    for sentence in wording.wider_maintenance(edit.client, services, edit.session.zone):
         edit.say(sentence)
 
 
 @group.command(example='disable GET:/payments/ --reason "hotfix" --for 2h')
 @_on_route
 @timing_options
-def disable(edit: Edit, route: str, timing: Timing) -> None:
+def disable(edit: Edit, target: Target, timing: Timing) -> None:
     """Answer 503 "disabled", for good or for a time."""
-    client, target = edit.client, edit.target(route)
-    window = timing.window(RouteStatus.DISABLED, edit.reason)
-    if timing.start is not None and window is not None:
-        edit.report_route(client.schedule_maintenance(target, window, edit.reason, **edit.by))
+    if timing.start is not None:
+        _change(edit, target, "schedule", window=timing.window(RouteStatus.DISABLED, edit.reason))
     else:
-        edit.report_route(client.disable(target, edit.reason, timing.end, **edit.by))
+        _change(edit, target, "disable", until=timing.end)
 
 
 @group.command(example='maintenance GET:/payments/ --reason "database migration" --for 30m')
 @_on_route
 @timing_options
 @read_only_option
-def maintenance(edit: Edit, route: str, timing: Timing, read_only: bool) -> None:
+def maintenance(edit: Edit, target: Target, timing: Timing, read_only: bool) -> None:
     """Answer 503 "maintenance", for good or for a time."""
-    starts_later = timing.start is not None
-    window = timing.window(RouteStatus.MAINTENANCE, edit.reason, read_only) if starts_later else None
-    state = edit.client.set_maintenance(
-        edit.target(route),
-        edit.reason,
-        window=window,
-        read_only=read_only,
-        until=None if window else timing.end,
-        **edit.by,
-    )
-    edit.report_route(state)
+    if timing.start is not None:
+        window = timing.window(RouteStatus.MAINTENANCE, edit.reason, read_only)
+        _change(edit, target, "maintenance", window=window)
+    else:
+        _change(edit, target, "maintenance", until=timing.end, read_only=read_only)
 
 
 @group.command(example="schedule GET:/payments/ --start 2026-03-01T22:00 --end 2026-03-01T23:30")
 @_on_route
 @timing_options
 @read_only_option
-def schedule(edit: Edit, route: str, timing: Timing, read_only: bool) -> None:
+def schedule(edit: Edit, target: Target, timing: Timing, read_only: bool) -> None:
     """Set a maintenance window, in place of the one there is."""
     window = timing.window(RouteStatus.MAINTENANCE, edit.reason, read_only)
     if timing.start is None or window is None:
         raise click.UsageError("A schedule needs --start, and --end or --for.")
-    edit.report_route(edit.client.schedule_maintenance(edit.target(route), window, edit.reason, **edit.by))
+    _change(edit, target, "schedule", window=window)
 
 
 @group.command("schedule-cancel", example="schedule-cancel GET:/payments/")
 @_on_route
-def schedule_cancel(edit: Edit, route: str) -> None:
+def schedule_cancel(edit: Edit, target: Target) -> None:
     """Take a route's window away, a running one too."""
-    edit.report_route(edit.client.cancel_schedule(edit.target(route), edit.reason, **edit.by))
+    _change(edit, target, "schedule-cancel")
 
 
 @group.command(example="reset GET:/payments/")
-@click.argument("route", required=False)
 @click.option(
     "--all", "everything", is_flag=True, help="Every route, and all maintenance; accepts a lost store."
 )
-@service_option
-@mutation
-def reset(edit: Edit, route: str | None, everything: bool) -> None:
+@_on_route_or_none
+def reset(edit: Edit, target: Target | None, everything: bool) -> None:
     """Go back to what the code says of a route, or of all."""
-    if everything == (route is not None):
+    if everything == (target is not None):
         raise click.UsageError("Name a ROUTE, or --all.")
-    if route is not None:
-        edit.report_route(edit.client.clear_override(edit.target(route), edit.reason, **edit.by))
+    if target is not None:
+        _change(edit, target, "reset")
     else:
         edit.client.reset_all(edit.reason, **edit.by)
         edit.report("Every route is what its code says, and nothing is in maintenance.", {})
@@ -163,13 +202,13 @@ def env() -> None:
 @env.command("set", example="env set GET:/debug/ dev staging")
 @_on_route
 @click.argument("envs", nargs=-1, required=True)
-def env_set(edit: Edit, route: str, envs: tuple[str, ...]) -> None:
+def env_set(edit: Edit, target: Target, envs: tuple[str, ...]) -> None:
     """Answer 404 outside the environments ENVS."""
-    edit.report_route(edit.client.set_env_only(edit.target(route), envs, edit.reason, **edit.by))
+    _change(edit, target, "env", envs=envs)
 
 
 @env.command("clear", example="env clear GET:/debug/")
 @_on_route
-def env_clear(edit: Edit, route: str) -> None:
+def env_clear(edit: Edit, target: Target) -> None:
     """Lift a route's environment gate."""
-    edit.report_route(edit.client.set_env_only(edit.target(route), [], edit.reason, **edit.by))
+    _change(edit, target, "env")

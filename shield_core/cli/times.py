@@ -44,6 +44,23 @@ def parse_past_moment(text: str, zone: tzinfo | None, now: datetime) -> datetime
     return _parse_iso(text, zone, "2026-03-01T14:30, 2h or '2h ago'")
 
 
+def parse_any_moment(text: str, zone: tzinfo | None, now: datetime) -> datetime:
+    """Return the moment (UTC) of an ISO 8601 text, of 'in 2h' or of '2h ago'. Raises ValueError."""
+    if text.strip().lower().endswith(" ago"):
+        return parse_past_moment(text, zone, now)
+    return parse_moment(text, zone, now)
+
+
+def parse_lasting(text: str, zone: tzinfo | None, now: datetime) -> timedelta | datetime:
+    """Return the span of '2h', or the moment (UTC) that something else says. Raises ValueError."""
+    if _SPAN.fullmatch(text.strip().lower()):
+        return parse_span(text)
+    try:
+        return parse_moment(text, zone, now)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a span of time: write 30m, 2h, 1d or 1h30m, or a date.") from None
+
+
 def shown(moment: datetime, zone: tzinfo | None) -> str:
     """Return ``moment`` in ``zone`` (None: the machine's own), with the zone's name."""
     with suppress(OverflowError):  # 9999-12-31, which people write for "for ever", may have no local time

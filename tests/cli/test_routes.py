@@ -317,7 +317,7 @@ def test_a_conflict_is_told(shield: Shield, engine: ShieldEngine, monkeypatch: p
     def overtaken(*_: object, **__: object) -> None:
         raise ConflictError("GET:/payments/", 3, 4)
 
-    monkeypatch.setattr(type(engine.sync), "enable", overtaken)
+    monkeypatch.setattr(type(engine.sync), "change_routes", overtaken)
 
     result = shield("enable GET:/payments/")
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 import click
 from django import db
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from shield_core.backends.base import ShieldBackend
 from shield_core.cli.app import app
 from shield_core.cli.session import Session
+from shield_core.declarations import Declaration
+from shield_core.exceptions import RouteNotFoundException
+from shield_core.keys import RouteKey
 from shield_django import engine, project
 from shield_django.conf import ShieldSettings
+from shield_django.discovery import Catalog
 
 _UNREACHABLE = (
     "the state lives in the server's memory, where no other process sees it. Set SHIELD_BACKEND to 'models' "
@@ -88,9 +94,33 @@ def _session(out: TextIO | None = None, err: TextIO | None = None) -> Session:
         environment=environment,
         refuses=None if _reaches_requests(backend) else _UNREACHABLE,
         zone=timezone.get_current_timezone(),
+        code=_ProjectCode(),
         out=out,
         err=err,
     )
+
+
+class _ProjectCode:
+    """The routes of this project's own code."""
+
+    @property
+    def service(self) -> str | None:
+        return engine.service
+
+    def declared(self) -> Mapping[RouteKey, Declaration]:
+        return self._catalog.declarations
+
+    def template(self, text: str) -> str | None:
+        language = translation.get_language_from_path(text) or settings.LANGUAGE_CODE
+        with translation.override(language), contextlib.suppress(RouteNotFoundException):
+            return self._catalog.one_key(text).path
+        return None
+
+    @property
+    def _catalog(self) -> Catalog:
+        found = project.current()
+        found.discover()
+        return found.catalog
 
 
 def _reaches_requests(backend: ShieldBackend) -> bool:
