@@ -58,7 +58,7 @@ class MemoryRateLimitStorage(RateLimitStorage):
             lock.release()
 
     def take(self, counters: Sequence[Counter], keys: Sequence[str]) -> Sequence[Verdict]:
-        tables = self._tables
+        tables, clock = self._tables, self.now
         opened: list[Table] = []
         verdicts: list[Verdict] = []
         denied = False
@@ -67,7 +67,7 @@ class MemoryRateLimitStorage(RateLimitStorage):
                 table = tables.get(counter.table) or self._open(counter.table)
                 table.lock.acquire()
                 opened.append(table)
-                verdict = table.take(counter, key, self.now())
+                verdict = table.take(counter, key, clock())
                 verdicts.append(verdict)
                 if not verdict[0] and not counter.shadow:
                     denied = True
