@@ -46,6 +46,9 @@ class HTTPClient:
         #: What the server has said of its environment; None where it has none, or has not been asked yet.
         self.environment: str | None = None
 
+    def close(self) -> None:
+        self.connection.close()
+
     # -- routes -----------------------------------------------------------------------------
 
     def get_state(self, path: str) -> RouteState:

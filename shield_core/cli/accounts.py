@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -82,7 +81,7 @@ def set_url(console: Console, url: str) -> None:
         _say(f"Commands go to {address} from now on. Log in there with 'shield login'.")
     else:
         _say(f"Commands go to {address} from now on, as {login.username}.")
-    if (over := os.environ.get("SHIELD_SERVER_URL")) and address:
+    if (over := console.environ.get("SHIELD_SERVER_URL")) and address:
         _say(f"Note: SHIELD_SERVER_URL is set, and stands over this: {over}")
 
 

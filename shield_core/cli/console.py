@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shield_core.cli.home import Home, Login
 from shield_core.cli.session import Session, SessionSource
 from shield_core.config import Configuration, make_engine
-from shield_core.engine import ShieldEngine
 from shield_core.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -42,19 +42,18 @@ class Console(SessionSource):
 
     def __init__(self, home: Home | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self.home = home or Home()
-        self._environ = environ
-        self._engine: ShieldEngine | None = None
+        self.environ = environ
+        self._opened = ExitStack()
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.sync.stop()
+        self._opened.close()
 
     # -- the server -------------------------------------------------------------------------
 
     @property
     def server_url(self) -> str:
         """The address of the server, "" where none is configured."""
-        return self._environ.get("SHIELD_SERVER_URL") or self.home.read().server_url
+        return self.environ.get("SHIELD_SERVER_URL") or self.home.read().server_url
 
     @cached_property
     def address(self) -> str:
@@ -100,12 +99,12 @@ class Console(SessionSource):
 
         for name in ("token", "token_file"):
             variable = f"SHIELD_{name.upper()}"
-            if text := self._environ.get(variable):
+            if text := self.environ.get(variable):
                 return Access(self.address, {name: text}, variable=variable)
         login = self.home.read().tokens.get(self.address)
         if login is not None:
             return Access(self.address, {"token": login.token}, login=login)
-        pair = {name: self._environ.get(f"SHIELD_{name.upper()}") for name in ("username", "password")}
+        pair = {name: self.environ.get(f"SHIELD_{name.upper()}") for name in ("username", "password")}
         if all(pair.values()):
             return Access(self.address, pair, variable="SHIELD_USERNAME and SHIELD_PASSWORD")
         return Access(self.address, {})
@@ -116,16 +115,19 @@ class Console(SessionSource):
     def session(self) -> Session:
         """What commands act on. Raises InvalidInputError, which says what to configure."""
         if self.server_url:
-            from shield_core.cli.server import session_on
+            from shield_core.cli.server import ServerClient, ServerSession
 
-            return session_on(self.access)
+            client = ServerClient(self.access)
+            self._opened.callback(client.close)
+            return ServerSession(client=client, target=self.address, issue_token=client.issue_token)
         found = Configuration.read()
         backend = found.get("SHIELD_BACKEND")
         if backend is None:
             raise InvalidInputError(_NO_TARGET)
         if backend == "server":
             raise InvalidInputError(_NOT_FROM_FILE)
-        self._engine = engine = make_engine(threads=False)
+        engine = make_engine(threads=False)
+        self._opened.callback(engine.sync.stop)
         return Session(
             client=engine.sync,
             target=_store_of(backend, found),

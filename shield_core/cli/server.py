@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,8 @@ def address_of(url: str) -> str:
 def log_in(address: str, username: str, password: str) -> Login:
     """Return the login that a server gives for a name and a password."""
     try:
-        return Login.model_validate({"username": username, **_connection(address).log_in(username, password)})
+        with closing(_connection(address)) as connection:
+            return Login.model_validate({"username": username, **connection.log_in(username, password)})
     except NotAuthenticatedError as error:
         raise NotAuthenticatedError(
             f"{address} knows no such name and password: try again.", error.status
@@ -42,7 +44,8 @@ def log_in(address: str, username: str, password: str) -> Login:
 def log_out(address: str, login: Login) -> None:
     """Let a server revoke a token."""
     try:
-        HTTPClient(_connection(address, token=login.token)).log_out()
+        with closing(HTTPClient(_connection(address, token=login.token))) as client:
+            client.log_out()
     except NotAuthenticatedError:
         pass  # it was not valid any more
     except ShieldException as error:
@@ -69,12 +72,6 @@ class Access:
             return f"You are not logged in at {self.address}: run 'shield login'."
         ended = "has expired" if self.login.has_expired else "is not valid any more"
         return f"Your login at {self.address} {ended}: run 'shield login {self.login.username}' again."
-
-
-def session_on(access: Access) -> Session:
-    """Return the session of a command that acts on a server."""
-    client = ServerClient(access)
-    return ServerSession(client=client, target=access.address, issue_token=client.issue_token)
 
 
 class ServerClient(HTTPClient):
