@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 from uuid import uuid4
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -72,11 +73,23 @@ class _Timeless(_Value):
         """None, always; other stored objects may have one."""
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment} is before or after all years that there are in UTC") from None
+    return moment
+
+
+#: A moment that somebody names; all stores can hold it.
+Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class MaintenanceWindow(_Value):
     """An overlay from ``start`` to ``end`` (aware datetimes) over a base status."""
 
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Moment
+    end: Moment
     reason: str = ""
     status: WindowStatus = RouteStatus.MAINTENANCE
     read_only: bool = False
@@ -98,7 +111,7 @@ class Baseline(_Value):
     reason: str = ""
     allowed_envs: tuple[str, ...] = ()
     window: MaintenanceWindow | None = None
-    sunset_date: AwareDatetime | None = None
+    sunset_date: Moment | None = None
     successor_path: str | None = None
     read_only: bool = False
 
@@ -248,7 +261,7 @@ class RouteState(_Value):
     note: str = ""
     allowed_envs: tuple[str, ...] = ()
     window: MaintenanceWindow | None = None
-    sunset_date: AwareDatetime | None = None
+    sunset_date: Moment | None = None
     successor_path: str | None = None
     force_active: bool = False
     read_only: bool = False

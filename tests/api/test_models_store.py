@@ -58,3 +58,25 @@ def test_what_is_too_long_for_a_table_is_refused(plane, method, address, body):
     answer = plane.operator()(method, address, body)
     assert answer.status_code == 400
     assert plane.revision == before
+
+
+def test_moments_that_no_table_holds_are_refused(plane):
+    before = plane.revision
+    beyond = [
+        {"sunset_date": "9999-12-31T23:59:59-14:00"},
+        {"window": {"start": "0001-01-01T00:00:00+14:00", "end": "2030-01-01T00:00:00Z"}},
+    ]
+    for fields in beyond:
+        state = {"path": "payments:GET:/payments", "origin": "operator", **fields}
+        action = "schedule" if "window" in fields else "deprecate"
+        bodies = {
+            "sdk/register": {"app_id": "payments", "states": [state]},
+            "sdk/commit": {
+                "writes": [{"key": state["path"], "value": state}],
+                "audit": [{"action": action, "path": state["path"]}],
+            },
+        }
+        for address, body in bodies.items():
+            answer = plane.sdk("payments")("POST", address, body)
+            assert (answer.status_code, "UTC" in answer.json()["error"]) == (400, True)
+    assert plane.revision == before
