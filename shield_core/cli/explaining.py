@@ -98,6 +98,7 @@ def _find(reading: Reading, snapshot: Snapshot, url: str) -> _Found:
             return _Found(code.service, template)
         raise InvalidKeyError(f"{url!r} is no URL: write its path, such as /payments/42.")
     key = RouteKey.parse(_path_of(url))
+    key = key._replace(path=unquote(key.path))
     service = key.service or reading.service
     if code is not None and service in (None, code.service):
         own = _own(code, key.path)
@@ -138,8 +139,8 @@ def _own(code: OwnCode, path: str) -> _Found | None:
 def _path_of(url: str) -> str:
     """Return the path of a URL, with the service before it that somebody may have written."""
     if "://" in url:
-        return unquote(urlsplit(url).path) or "/"
-    return unquote(url.partition("?")[0].partition("#")[0])
+        return urlsplit(url).path or "/"
+    return url.partition("?")[0].partition("#")[0]
 
 
 def _ambiguities(path: str, templates: list[str]) -> Iterator[str]:
@@ -149,6 +150,8 @@ def _ambiguities(path: str, templates: list[str]) -> Iterator[str]:
         yield f"{path} also matches {', '.join(equals)}: the service takes the one that its code has first."
     elif others:
         yield f"{path} also matches {', '.join(others)}; taken is the most specific."
+    if path.strip("/").count("/") != first.strip("/").count("/"):
+        yield f"{path} belongs to {first} only where a parameter of it takes several segments."
     yield from _slash(path, first)
 
 

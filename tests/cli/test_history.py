@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from shield_core.engine import ShieldEngine
+from shield_core.models import Instance
 from tests.cli.conftest import Shield
 
 
@@ -87,3 +89,68 @@ def test_current_service(shield: Shield) -> None:
     assert shield("current-service -s billing", service="shop").stdout.split() == ["SERVICE", "billing"]
     assert shield("current-service --format json", service="shop").stdout == '"shop"\n'
     assert shield("current-service --format json").stdout == "null\n"
+
+
+def test_verify_says_that_the_chain_holds(shield: Shield) -> None:
+    data = json.loads(shield("audit verify --format json").stdout)
+    fields = dict(line.split(maxsplit=1) for line in shield("log verify").stdout.splitlines())
+
+    assert (data["ok"], data["entries"], data["broken"]) == (True, 3, None)
+    assert (fields["chain"], fields["entries"]) == ("holds", "3")
+    assert fields["last"].split() == ["hash", data["head"]]
+
+
+@pytest.mark.parametrize(
+    "spoilt, why",
+    [
+        ({"actor": "nobody"}, "it was changed after it was written"),
+        (None, "what stood before it was changed, taken out or put in"),
+    ],
+)
+def test_verify_names_the_first_entry_that_does_not_fit(
+    shield: Shield,
+    engine: ShieldEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    spoilt: dict[str, str] | None,
+    why: str,
+) -> None:
+    newest, middle, oldest = engine.sync.get_audit_log()
+    log = [newest, middle.replace(**spoilt), oldest] if spoilt else [newest, oldest]
+    monkeypatch.setattr(type(engine.sync), "get_audit_log", lambda *_, **__: log)
+    broken = log[1] if spoilt else newest
+
+    result = shield("audit verify")
+    data = json.loads(shield("audit verify --format json").stdout)
+
+    assert result.exit_code == 1
+    assert f"breaks at {broken.id} (revision {broken.revision}, " in result.stderr
+    assert why in result.stderr
+    assert (data["ok"], data["broken"]["id"]) == (False, broken.id)
+
+
+def test_verify_reads_the_whole_log(shield: Shield) -> None:
+    assert shield("audit verify --actor ann@desk").exit_code == 2
+    assert json.loads(shield("audit verify --format json", client=ShieldEngine().sync).stdout)["entries"] == 0
+
+
+def test_instances(shield: Shield, engine: ShieldEngine) -> None:
+    store, now = engine.sync.current(), datetime.now(UTC)
+    told = {"host": "web-1", "pid": 7, "release": "v3", "epoch": store.epoch, "seen_at": now}
+    for number, (service, behind) in enumerate([("shop", 2), ("shop", 0), (None, 0)]):
+        engine.sync.heard_of(
+            Instance(id=str(number), service=service, revision=store.revision - behind, **told)
+        )
+    engine.sync.heard_of(Instance(id="other", service="billing", revision=99, **{**told, "epoch": "old"}))
+
+    rows = [line.split() for line in shield("instances").stdout.splitlines()]
+    data = json.loads(shield("instances --service shop --format json").stdout)
+
+    assert rows[0] == ["SERVICE", "HOST", "PID", "RELEASE", "REVISION", "LAG", "LAST", "SEEN"]
+    assert [row[:7] for row in rows[2:3]] == [["billing", "web-1", "7", "v3", "99", "another", "history"]]
+    assert sorted(one["lag"] for one in data) == [0, 2]
+    assert {(one["host"], one["pid"], one["release"]) for one in data} == {("web-1", 7, "v3")}
+    assert all(one["seen_at"].endswith("Z") for one in data)
+
+
+def test_no_instance_is_said(shield: Shield) -> None:
+    assert shield("instances").stderr == "No live process is known.\n"

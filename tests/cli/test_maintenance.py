@@ -9,7 +9,7 @@ import pytest
 
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import ConflictError
-from shield_core.keys import EVERYTHING, Scope
+from shield_core.keys import EVERYTHING, RouteKey, Scope
 from shield_core.plan import Authorship
 from tests.cli.conftest import Shield
 
@@ -200,3 +200,70 @@ def test_exempt_add_keeps_what_another_operator_adds_meanwhile(
 
     assert shield("global exempt-add /ours").exit_code == 0
     assert engine.sync.get_maintenance(EVERYTHING).exempt_paths == ("/theirs", "/ours")
+
+
+def blocks(shield: Shield, line: str) -> list[str]:
+    """Return what is told before maintenance is switched on."""
+    result = shield(line)
+    assert result.exit_code == 0, result.stderr
+    *before, done = result.stderr.splitlines()
+    assert "in maintenance" in done or "out of maintenance" in done
+    return before
+
+
+def test_enable_first_tells_what_it_blocks(shield: Shield) -> None:
+    told = blocks(shield, "global enable -e /payments/ -r deploy")
+
+    assert told == [
+        "This blocks 7 routes (1 of archive, 1 of billing, 4 of no service, 1 of shop).",
+        "Stays open: /health (@force_active); GET:/payments/, POST:/payments/ (exempt).",
+    ]
+
+
+def test_of_a_service_only_its_own_routes_are_told(shield: Shield) -> None:
+    shield("global enable -r deploy")
+
+    assert blocks(shield, "sm enable shop --for 2h") == ["This blocks 1 route (1 of shop)."]
+    assert blocks(shield, "sm enable nowhere") == ["This blocks 0 routes."]
+
+
+def test_a_window_to_come_tells_what_it_will_block(shield: Shield) -> None:
+    assert "This blocks 9 routes" in blocks(shield, "global enable --start 1h --end 2h")[0]
+
+
+def test_read_only_blocks_writes(shield: Shield) -> None:
+    told = blocks(shield, "global enable --read-only --include-force-active")
+
+    assert told[0] == "This blocks 2 routes."
+    assert told[1] == "Stays open: 8 routes for reading."
+
+
+@pytest.mark.parametrize(
+    "key, options, warned",
+    [
+        ("GET:/metrics", "", True),
+        ("GET:/api/-/ready", "", True),
+        ("GET:/livez", "", True),
+        ("shop:GET:/internal/health/db", "", True),
+        ("GET:/metrics", "-e /metrics", False),
+        ("GET:/metrics", "-e GET:/metrics/", False),
+        ("GET:/delivery", "", False),
+        ("GET:/already", "", False),
+    ],
+)
+def test_probes_that_would_be_blocked_are_warned_of(
+    shield: Shield, engine: ShieldEngine, key: str, options: str, warned: bool
+) -> None:
+    parsed = RouteKey.parse(key)
+    ShieldEngine(engine.backend, service=parsed.service).sync.register(parsed.local, {})
+
+    told = blocks(shield, f"global enable {options}")
+
+    warning = f"Warning: what probes ask will be blocked: {key}. Let it pass with '--exempt {parsed.path}'"
+    assert any(line.startswith(warning) for line in told) is warned
+
+
+def test_a_probe_under_force_active_needs_no_warning(shield: Shield) -> None:
+    assert not any("Warning" in line for line in blocks(shield, "global enable"))
+    forced = blocks(shield, "global enable --include-force-active")
+    assert any("Warning: what probes ask will be blocked: /health." in line for line in forced)

@@ -82,6 +82,46 @@ def test_for_opens_the_route_again_by_itself(shield: Shield, engine: ShieldEngin
     assert state.window.read_only
 
 
+@pytest.mark.parametrize("option", ["--for", "--until", "--end"])
+@pytest.mark.parametrize("when", ["2h", "in 2h", None])
+def test_each_end_takes_spans_and_dates(
+    shield: Shield, engine: ShieldEngine, option: str, when: str | None
+) -> None:
+    wanted = datetime.now(UTC) + timedelta(hours=2)
+
+    assert shield(f"disable GET:/payments/ {option} '{when or wanted.isoformat()}'").exit_code == 0
+
+    window = engine.sync.get_state("GET:/payments/").window
+    assert window is not None
+    assert window.end == pytest.approx(wanted, abs=timedelta(seconds=5))
+
+
+ON_ALL_METHODS = [line.replace("GET:/payments/", "/payments/") for line, _, _ in CHANGES]
+
+
+@pytest.mark.parametrize("line", ON_ALL_METHODS)
+def test_all_methods_of_a_path_are_changed_in_one_commit(
+    shield: Shield, engine: ShieldEngine, line: str
+) -> None:
+    before = engine.sync.current().revision
+
+    result = shield(f"{line} --all-methods --format json")
+
+    assert [state["path"] for state in json.loads(result.stdout)] == ["GET:/payments/", "POST:/payments/"]
+    assert engine.sync.current().revision == before + 1
+    assert [line.split()[0] for line in result.stderr.splitlines()] == ["GET:/payments/", "POST:/payments/"]
+
+
+def test_when_one_method_refuses_none_is_changed(shield: Shield, engine: ShieldEngine) -> None:
+    engine.sync.register_batch([("GET:/probe", {"force_active": True}), ("POST:/probe", {})])
+
+    result = shield("disable /probe --all-methods")
+
+    assert result.exit_code == 1
+    assert "Nothing was changed. GET:/probe is protected by @force_active" in result.stderr
+    assert engine.sync.get_state("POST:/probe").status is RouteStatus.ACTIVE
+
+
 def test_disable_for_is_a_window_that_disables(shield: Shield, engine: ShieldEngine) -> None:
     shield("disable GET:/payments/ --start 2035-06-01 --end 2035-06-02")
 
