@@ -45,7 +45,7 @@ class Stream:
         self._news = threading.Condition()
         self._commits: list[Changes] = []
         self._socket: socket.socket | None = None
-        self._closed = False
+        self._closed = threading.Event()
         #: When it was asked for, and when the server has begun to answer, by the monotonic clock.
         self.begun_at = time.monotonic()
         self.answered_at: float | None = None
@@ -87,7 +87,7 @@ class Stream:
 
     def close(self) -> None:
         """End the stream, and wait for its thread a moment."""
-        self._closed = True
+        self._closed.set()
         if (open_socket := self._socket) is not None:
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)  # which wakes the thread that reads from it
@@ -124,11 +124,11 @@ class Stream:
             params["since"] = str(self._feed.snapshot.cursor)
         with self._connection.stream("/sdk/events", params=params, silence=self._silence) as response:
             self._socket = response.extensions["network_stream"].get_extra_info("socket")
-            if self._closed:
+            if self._closed.is_set():
                 return  # while it was being opened
             self.answered_at = time.monotonic()
             for event in httpx2.EventSource(response, max_event_size=None):
-                if self._closed:
+                if self._closed.is_set():
                     return
                 with forking.held_off():
                     self._take(json.loads(event.data) if event.data else None)

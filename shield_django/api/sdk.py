@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from shield_core.plan import Proposal
 from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.errors import NotImplementedHere
-from shield_django.api.formats import cleaned
+from shield_django.api.formats import TooLarge, cleaned
 from shield_django.api.keys import parse_key, parse_service
 
 logger = logging.getLogger("shield.sdk")
@@ -40,6 +41,8 @@ _REPORTED = frozenset(
         "enforced",
     }
 )
+#: Bytes of JSON that a service may say of one route.
+_LARGEST = 32 * 1024
 #: What is the server's to say of a route.
 _OURS = ("origin", "baseline", "revision", "updated_at", "updated_by", "note", "service")
 
@@ -146,6 +149,8 @@ class Commit(_FromService):
             parse_service(scope.name)
         elif scope.kind == "route" and str(parse_key(scope.name)) != scope.name:
             raise ValidationError({"writes": f"{key[:200]}: write it as {parse_key(scope.name)}."})
+        if scope.kind == "route":
+            _measure(value, key)
         try:
             read = value_type(key).model_validate(cleaned(value)) if value is not None else None
         except Invalid as error:
@@ -179,6 +184,12 @@ class Hits(_FromService):
         return hit
 
 
+def _measure(value: Any, what: str) -> None:
+    """Refuse what would fill the audit log, which keeps it before and after. Raises TooLarge."""
+    if len(json.dumps(value)) > _LARGEST:
+        raise TooLarge(f"{what[:200]}: this is too large, at most {_LARGEST} bytes.")
+
+
 class Report(_FromService):
     """Write into the audit log what a service did to its own routes."""
 
@@ -187,6 +198,7 @@ class Report(_FromService):
     @operation(answers.Ok, takes=bodies.ReportedEntry)
     def post(self) -> Any:
         said = cleaned(dict(self.said))
+        _measure(said.get("details"), "details")
         if said["action"] not in _REPORTED:
             raise ValidationError({"action": f"A service reports {', '.join(sorted(_REPORTED))}."})
         service = self.own_service()

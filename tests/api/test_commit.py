@@ -476,6 +476,20 @@ def test_a_giant_body_is_refused_before_it_is_read(plane, sdk):
     assert answer.status_code == 413
 
 
+def test_one_object_cannot_fill_the_audit_log(plane, sdk):
+    """Which keeps each a thousand times, before and after."""
+    for write, action in (
+        (put(status="disabled", reason="x" * 40_000), "disable"),
+        (put(status="disabled", newer=["x" * 100] * 400), "disable"),
+        ({"key": LIMIT, "value": {**POLICY, "exempt_ips": ["10.0.0.0/8"] * 4000}}, "rl_policy_set"),
+    ):
+        assert refused(plane, sdk, [write], [told(action)]).status_code == 413
+    before = plane.revision
+    report = {**told("disable", "GET:/payments"), "details": {"before": "x" * 40_000}}
+    assert sdk("POST", "sdk/audit", report).status_code == 413
+    assert plane.revision == before
+
+
 def test_control_characters_do_not_reach_the_store(plane, sdk):
     commit(
         sdk,
