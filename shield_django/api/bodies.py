@@ -15,7 +15,6 @@ from shield_core.models import (
 )
 from shield_core.plan import ROUTE_ACTIONS
 from shield_core.rate_limit.hits import KEPT
-from shield_core.plan import ROUTE_ACTIONS
 from shield_django.api.fields import Moment, Service, Span, Text, Texts, Truth, Whole
 from shield_django.models import STORE_KEY_LENGTH
 
@@ -96,22 +95,6 @@ class Schedule(Timed):
         if said["start"] is None or said["end"] is None:
             raise serializers.ValidationError("A window needs a start and an end.")
         return said
-
-
-class BulkChange(Timed):
-    """What to do to several ``routes``; ``all_methods``: to every key that each of their paths has.
-
-    What else belongs to it is as at the address of the change of one route.
-    """
-
-    action = serializers.ChoiceField(list(ROUTE_ACTIONS))
-    routes = serializers.ListField(
-        child=Text(max_length=500, allow_blank=False), min_length=1, max_length=_MOST
-    )
-    all_methods = Truth(required=False)
-    status = serializers.ChoiceField(["maintenance", "disabled"], required=False)
-    envs = Texts(required=False)
-    read_only = Truth(required=False)  # type: ignore[assignment]
 
 
 class BulkChange(Timed):

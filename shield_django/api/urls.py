@@ -37,7 +37,6 @@ urlpatterns = [
     path("schema", schema.Schema.as_view(), name="schema"),
     path("routes", routes.Routes.as_view(), name="routes"),
     path("routes/bulk", routes.Bulk.as_view(), name="routes-bulk"),
-    path("routes/bulk", routes.Bulk.as_view(), name="routes-bulk"),
     *(
         path(f"routes/<path:key>/{action.verb}", action.as_view(), name=action.endpoint)
         for action in routes.ACTIONS

@@ -44,7 +44,6 @@ RULES: dict[tuple[str, str], Rule] = {
     ("schema", "GET"): _OPEN,
     ("routes", "GET"): _READ,
     ("routes-bulk", "POST"): _OWN,
-    ("routes-bulk", "POST"): _OWN,
     ("route", "GET"): _READ,
     ("route-enable", "POST"): _OWN,
     ("route-disable", "POST"): _OWN,

@@ -25,7 +25,6 @@ BODIES = {
     "login": {"username": "vera", "password": PASSWORD},
     "route-env": {"envs": ["dev"]},
     "routes-bulk": {"action": "disable", "routes": ["payments:GET:/payments"]},
-    "routes-bulk": {"action": "disable", "routes": ["payments:GET:/payments"]},
     "route-schedule": {"start": "2100-01-01T00:00:00Z", "end": "2100-01-02T00:00:00Z"},
     "global-exempt": {"path": "/health"},
     "rate-limits": {"path": "payments:/payments", "limit": "1/minute"},
