@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from shield_core.cli.output import printable
 from shield_core.exceptions import ShieldException
 
 
@@ -73,4 +74,5 @@ class AliasGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ShieldException as refusal:
-            raise click.ClickException(str(refusal)) from refusal
+            # A server's words too, which shall not write on the terminal but be read there.
+            raise click.ClickException(printable(str(refusal))) from refusal

@@ -31,7 +31,7 @@ _COLOURS = {
 
 def say(to: Streams, message: str) -> None:
     """Tell the operator something, on stderr."""
-    click.echo(_printable(message), file=to.err, err=True)
+    click.echo(printable(message), file=to.err, err=True)
 
 
 def chosen(to: Streams, error: AmbiguousRouteError) -> list[str]:
@@ -88,10 +88,10 @@ def _is_terminal(to: Streams) -> bool:
 
 
 def _cell(value: str) -> Text:
-    return Text(_printable(value), style=_COLOURS.get(value, ""))
+    return Text(printable(value), style=_COLOURS.get(value, ""))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return ``text`` without the line breaks and escape sequences that somebody may have put in."""
     return "".join(char if char.isprintable() else " " for char in text)
 

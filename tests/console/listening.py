@@ -27,9 +27,10 @@ class Stranger:
                 self.end_headers()
                 self.wfile.write(told)
 
-            do_GET = do_POST = do_PUT = do_DELETE = _answer
-
             def log_message(self, *args: Any) -> None: ...
+
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            setattr(Handler, f"do_{method}", Handler._answer)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"

@@ -137,9 +137,13 @@ def test_logins_at_the_same_time_are_all_kept(home: Home) -> None:
 def test_a_change_that_fails_leaves_what_was(home: Home) -> None:
     keep(home)
 
-    with pytest.raises(ZeroDivisionError), home.changed() as kept:
-        kept.tokens.clear()
-        _ = 1 / 0
+    def change() -> None:
+        with home.changed() as kept:
+            kept.tokens.clear()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change()
 
     assert home.read().tokens["http://a"].token == "secret-token"
 
