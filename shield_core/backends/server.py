@@ -13,12 +13,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from shield_core import forking
 from shield_core.audit import AuditQuery
@@ -311,9 +310,19 @@ class ShieldServerBackend(SyncNativeBackend):
                 self.connection.request("POST", "/sdk/register", body=body)
             return Changes(self._known.cursor)  # what became of it comes with the feed
         reply = self.connection.request("POST", "/sdk/commit", body=_commit_body(self.app_id, commit))
-        writes = map(self._reader.stored, reply.data["writes"])
-        position = Cursor(str(reply.data["epoch"]), int(reply.data["revision"]))
+        with self._understood():
+            writes = [self._reader.stored(one) for one in reply.data["writes"]]
+            position = Cursor(str(reply.data["epoch"]), int(reply.data["revision"]))
         return Changes(position, tuple(write for write in writes if write is not None))
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Raise ServerError for an answer that is JSON, and yet not what a Shield Server says."""
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            address = self.connection.address
+            raise ServerError(f"{address} answers what cannot be read: is it a Shield Server?") from error
 
     def beat_sync(self, instance: Instance) -> None:
         service = self.app_id or instance.service
@@ -344,7 +353,8 @@ class ShieldServerBackend(SyncNativeBackend):
 
     def instances_sync(self) -> list[Instance]:
         found = self.connection.request("GET", "/services", params={"detail": "1"}).data
-        return [Instance.model_validate(one) for service in found for one in service["instances"]]
+        with self._understood():
+            return [Instance.model_validate(one) for service in found for one in service["instances"]]
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         names = {"route": query.path, "service": query.service, "actor": query.actor, "action": query.action}
@@ -364,10 +374,8 @@ class ShieldServerBackend(SyncNativeBackend):
 
     def _read_audit(self, params: dict[str, str]) -> list[AuditEntry]:
         found = self.connection.request("GET", "/audit", params=params).data
-        try:
+        with self._understood():
             return [AuditEntry.model_validate(one) for one in found]
-        except ValidationError as error:
-            raise ServerError(f"{self.connection.address} tells an audit log that cannot be read.") from error
 
 
 def _sendable(hit: RateLimitHit) -> dict[str, Any]:
