@@ -74,7 +74,7 @@ def explain_(reading: Reading, method: str, url: str, at: datetime | None, env: 
         found.path,
         at=at or datetime.now(UTC),
         service=found.service,
-        env=env or session.environment,
+        env=env or session.acted_on,
         declared=session.code.declared() if session.code is not None and is_own else None,
         is_known=found.is_known,
     )

@@ -104,9 +104,12 @@ class ServerSession(Session):
     names_actor: bool = False
 
     @property
+    def acted_on(self) -> str | None:
+        return self.client.environment
+
+    @property
     def place(self) -> str:
-        environment = self.client.environment
-        return f"{self.target}, environment {environment}" if environment else self.target
+        return f"{self.target}, environment {self.acted_on}" if self.acted_on else self.target
 
 
 def _connection(address: str, **given: Any) -> Connection:

@@ -56,7 +56,7 @@ class Session(Streams):
     """One run of the command line.
 
     ``service`` is the context where neither ``--service`` nor ``SHIELD_SERVICE`` names one.
-    ``target`` and ``environment`` (None: not configured) tell people what they act on.
+    ``target`` and ``environment`` (None: not configured, or not told yet) tell people what they act on.
     ``refuses`` says why changes made here would reach nobody, and what to do about it. Times are
     read and shown in ``zone``, None for the machine's own. ``names_actor``: it is said here who does
     something. ``issue_token`` signs a token of a service; None where nobody has the key.
@@ -73,6 +73,11 @@ class Session(Streams):
     names_actor: bool = True
     issue_token: IssueToken | None = None
     code: OwnCode | None = None
+
+    @property
+    def acted_on(self) -> str | None:
+        """The environment, once something has been asked there."""
+        return self.environment
 
     @property
     def place(self) -> str:

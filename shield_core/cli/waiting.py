@@ -67,9 +67,7 @@ def wait(session: Session, before: Snapshot, after: Snapshot, patience: timedelt
             raise click.ClickException(_lagging(waiting, elapsed, session.zone))
         time.sleep(_MOMENT)
     if not waiting.arrived:
-        output.say(
-            session, f"Note: no live instance {_whose(waiting)}is known, so nobody has applied it yet."
-        )
+        output.say(session, f"Note: no live instance {_whose(waiting)}is known that could apply it.")
         return
     told = _told(waiting)
     output.say(session, f"In force on {told}.")

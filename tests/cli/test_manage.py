@@ -20,6 +20,8 @@ from django.test import override_settings
 
 from shield_core.models import RouteStatus
 from shield_django import engine
+from tests.databases import sqlite
+from tests.servers.processes import Server
 
 ROOT = Path(__file__).parents[2]
 MANAGE = """
@@ -249,3 +251,18 @@ def test_a_memory_backend_refuses_limits(manage: Manage) -> None:
 
     assert result.returncode == 1
     assert "it would reach nobody: the state lives in the server's memory" in result.stderr
+
+
+@pytest.mark.servers
+def test_wait_until_a_running_server_has_applied_the_change(migrated: Manage, tmp_path: Path) -> None:
+    database = sqlite(tmp_path / "shop.sqlite3")
+    with Server("gunicorn gthread", database) as server:
+        assert server.status("/shop/cart/") == 200
+
+        change = migrated("shield", "disable", "shop:cart", "--wait", "20s")
+
+        assert change.returncode == 0, change.stderr
+        assert server.status("/shop/cart/") == 503
+        assert "In force on 1 instance, slowest" in change.stderr
+        shown = migrated("shield", "instances", "--format", "json")
+        assert [one["pid"] > 0 and one["lag"] for one in json.loads(shown.stdout)] == [0]

@@ -120,10 +120,10 @@ def test_global_enable_tells_what_it_blocks(run: Run) -> None:
     assert f"Warning: what probes ask will be blocked: {ORDERS}:GET:/health" in result.stderr
 
 
-def test_the_chain_of_the_audit_log_holds_over_http(logged_in: Script) -> None:
+def test_the_chain_of_the_audit_log_holds_over_http(logged_in: Script, run: Run) -> None:
     for _ in range(3):
-        assert logged_in("global", "exempt-add", "/health").returncode == 0
-        assert logged_in("global", "exempt-remove", "/health").returncode == 0
+        assert run("global", "exempt-add", "/health").exit_code == 0
+        assert run("global", "exempt-remove", "/health").exit_code == 0
 
     verified = logged_in("audit", "verify", "--format", "json")
 
