@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
 from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from shield_core.exceptions import ServerError
 from shield_core.keys import EVERYTHING, RouteKey, Scope, encode_key
@@ -29,7 +29,7 @@ from shield_core.remote.connection import ANSWER_TIMEOUT, Connection, Reply
 from shield_core.remote.reading import Reader
 from shield_core.snapshot import Snapshot
 
-Model = TypeVar("Model", bound=BaseModel)
+Found = TypeVar("Found")
 
 #: How many audit entries a server tells at once.
 _PAGE = 1000
@@ -52,13 +52,15 @@ class HTTPClient:
     # -- routes -----------------------------------------------------------------------------
 
     def get_state(self, path: str) -> RouteState:
-        return self._one(RouteState, self._ask("GET", _of_route(path), params=_DETAIL))
+        return self._read(RouteState, self._ask("GET", _of_route(path), params=_DETAIL))
 
     def list_states(self, service: str | None = None) -> list[RouteState]:
-        return self._many(RouteState, self._ask("GET", "/routes", params={**_DETAIL, **_of_service(service)}))
+        return self._read(
+            list[RouteState], self._ask("GET", "/routes", params={**_DETAIL, **_of_service(service)})
+        )
 
     def list_services(self) -> list[str]:
-        return [str(name) for name in self._ask("GET", "/services").data]
+        return self._read(list[str], self._ask("GET", "/services"))
 
     def enable(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState:
         return self._route("POST", path, "enable", reason, by)
@@ -132,13 +134,15 @@ class HTTPClient:
             "status": str(window.status) if window else None,
         }
         why = reason or (window.reason if window else "")
-        return self._many(RouteState, self._change("POST", "/routes/bulk", why, by, what, params=_DETAIL))
+        return self._read(
+            list[RouteState], self._change("POST", "/routes/bulk", why, by, what, params=_DETAIL)
+        )
 
     def _route(
         self, method: str, path: str, action: str, reason: str, by: Authorship, **what: Any
     ) -> RouteState:
         reply = self._change(method, f"{_of_route(path)}/{action}", reason, by, what, params=_DETAIL)
-        return self._one(RouteState, reply)
+        return self._read(RouteState, reply)
 
     # -- the store --------------------------------------------------------------------------
 
@@ -147,8 +151,8 @@ class HTTPClient:
         return Reader(None).snapshot(self._ask("GET", "/sdk/snapshot").data, Snapshot())
 
     def instances(self) -> list[Instance]:
-        services = self._ask("GET", "/services", params=_DETAIL).data
-        return [self._read(Instance, one) for service in services for one in service["instances"]]
+        services = self._read(list[_Service], self._ask("GET", "/services", params=_DETAIL))
+        return [one for service in services for one in service.instances]
 
     def note(
         self,
@@ -201,7 +205,7 @@ class HTTPClient:
         while limit is None or len(found) < limit:
             page = _PAGE if limit is None else min(limit - len(found), _PAGE)
             params = {**asked, "cursor": cursor, "limit": page}
-            entries = self._many(AuditEntry, self._ask("GET", "/audit", params=_given(params)))
+            entries = self._read(list[AuditEntry], self._ask("GET", "/audit", params=_given(params)))
             found += entries
             if len(entries) < page:
                 break
@@ -211,7 +215,7 @@ class HTTPClient:
     # -- maintenance of scopes --------------------------------------------------------------
 
     def get_maintenance(self, scope: Scope) -> GlobalMaintenanceConfig:
-        return self._one(GlobalMaintenanceConfig, self._ask("GET", _maintenance(scope)))
+        return self._read(GlobalMaintenanceConfig, self._ask("GET", _maintenance(scope)))
 
     def enable_maintenance(
         self,
@@ -250,12 +254,14 @@ class HTTPClient:
         self, method: str, scope: Scope, action: str, reason: str, by: Authorship, **what: Any
     ) -> GlobalMaintenanceConfig:
         reply = self._change(method, f"{_maintenance(scope)}/{action}", reason, by, what)
-        return self._one(GlobalMaintenanceConfig, reply)
+        return self._read(GlobalMaintenanceConfig, reply)
 
     # -- limits of routes -------------------------------------------------------------------
 
     def list_limits(self, service: str | None = None) -> list[RateLimitPolicy]:
-        return self._many(RateLimitPolicy, self._ask("GET", "/rate-limits", params=_of_service(service)))
+        return self._read(
+            list[RateLimitPolicy], self._ask("GET", "/rate-limits", params=_of_service(service))
+        )
 
     def set_rate_limit_policy(
         self,
@@ -294,12 +300,11 @@ class HTTPClient:
             "shadow": shadow,
         }
         reply = self._change("POST", "/rate-limits", reason, by, named)
-        return self._one(RateLimitPolicy, reply)
+        return self._read(RateLimitPolicy, reply)
 
     def get_rate_limit_policy(self, path: str, method: str | None = None) -> RateLimitPolicy | None:
         reply = self._ask("GET", _limit(path), params=_of_method(method))
-        found = reply.data["policy"]
-        return None if found is None else self._read(RateLimitPolicy, found)
+        return self._read(_RouteLimit, reply).policy
 
     def delete_rate_limit_policy(
         self, path: str, method: str | None = None, reason: str = "", **by: Unpack[Authorship]
@@ -313,7 +318,7 @@ class HTTPClient:
 
     def get_rate_limit_hits(self, path: str | None = None, limit: int | None = 100) -> list[RateLimitHit]:
         params = _given({"route": path, "limit": KEPT if limit is None else min(limit, KEPT)})
-        return self._many(RateLimitHit, self._ask("GET", "/rate-limits/hits", params=params))
+        return self._read(list[RateLimitHit], self._ask("GET", "/rate-limits/hits", params=params))
 
     def _key(self, path: str) -> str:
         is_complete = "/" in path and RouteKey.parse(path).method is not None
@@ -322,13 +327,12 @@ class HTTPClient:
     # -- limits of wider scopes -------------------------------------------------------------
 
     def get_limit(self, scope: Scope) -> StoredPolicy | None:
-        found = self._ask("GET", _wide_limit(scope)).data["policy"]
-        return None if found is None else self._read(GlobalRateLimitPolicy, found)
+        return self._read(_WideLimit, self._ask("GET", _wide_limit(scope))).policy
 
     def set_limit(
         self, scope: Scope, named: Mapping[str, Any], reason: str = "", **by: Unpack[Authorship]
     ) -> StoredPolicy:
-        return self._one(GlobalRateLimitPolicy, self._change("POST", _wide_limit(scope), reason, by, named))
+        return self._read(GlobalRateLimitPolicy, self._change("POST", _wide_limit(scope), reason, by, named))
 
     def delete_limit(self, scope: Scope, reason: str = "", **by: Unpack[Authorship]) -> None:
         self._change("DELETE", _wide_limit(scope), reason, by)
@@ -363,10 +367,11 @@ class HTTPClient:
         """Return a new token of a service, which is shown this once, and what is known of it."""
         expires = f"{max(1, round(lifetime.total_seconds()))}s" if lifetime else None
         reply = self._change("POST", "/tokens", reason, by, {"service": service, "expires": expires})
-        return self._one(TokenRecord, reply), str(reply.data["token"])
+        issued = self._read(_IssuedToken, reply)
+        return TokenRecord.model_validate(issued.model_dump(exclude={"token"})), issued.token
 
     def list_tokens(self, service: str | None = None) -> list[TokenRecord]:
-        return self._many(TokenRecord, self._ask("GET", "/tokens", params=_of_service(service)))
+        return self._read(list[TokenRecord], self._ask("GET", "/tokens", params=_of_service(service)))
 
     def revoke_token(
         self,
@@ -377,7 +382,7 @@ class HTTPClient:
     ) -> TokenRecord:
         """``record`` is the server's to know."""
         where = f"/tokens/{quote(token_id, safe='')}"
-        return self._one(TokenRecord, self._change("DELETE", where, reason, by))
+        return self._read(TokenRecord, self._change("DELETE", where, reason, by))
 
     # -- requests and answers ---------------------------------------------------------------
 
@@ -410,20 +415,30 @@ class HTTPClient:
         self.environment = unquote(reply.headers.get("x-shield-environment", "")) or None
         return reply
 
-    def _one(self, kind: type[Model], reply: Reply) -> Model:
-        return self._read(kind, reply.data)
-
-    def _many(self, kind: type[Model], reply: Reply) -> list[Model]:
-        return [self._read(kind, one) for one in reply.data]
-
-    def _read(self, kind: type[Model], told: Any) -> Model:
+    def _read(self, kind: type[Found], reply: Reply) -> Found:
         try:
-            return kind.model_validate(told)
+            return TypeAdapter(kind).validate_python(reply.data)
         except ValidationError as error:
             raise ServerError(
-                f"{self.connection.address} answers what this version of shield cannot read "
-                f"({kind.__name__}): is it of a newer version, or no Shield Server?"
+                f"{self.connection.address} answers what this version of shield cannot read: is it of a "
+                "newer version, or no Shield Server?"
             ) from error
+
+
+class _Service(BaseModel):
+    instances: list[Instance]
+
+
+class _RouteLimit(BaseModel):
+    policy: RateLimitPolicy | None
+
+
+class _WideLimit(BaseModel):
+    policy: GlobalRateLimitPolicy | None
+
+
+class _IssuedToken(TokenRecord):
+    token: str
 
 
 _DETAIL = {"detail": "1"}

@@ -27,10 +27,13 @@ _NO_TARGET = (
     "itself set SHIELD_BACKEND, such as file with SHIELD_FILE_PATH; in a Django project run "
     "'python manage.py shield'."
 )
-_NOT_FROM_FILE = (
-    "SHIELD_BACKEND is 'server', and the address of a server is not taken from a .shield file: set "
-    "SHIELD_SERVER_URL, or run 'shield config set-url URL'."
-)
+#: Backends on which another program works.
+_ELSEWHERE = {
+    "server": "SHIELD_BACKEND is 'server', and the address of a server is not taken from a .shield file: set "
+    "SHIELD_SERVER_URL, or run 'shield config set-url URL'.",
+    "models": "SHIELD_BACKEND is 'models', the database of a Django project: there run "
+    "'python manage.py shield'.",
+}
 _IN_MEMORY = (
     "SHIELD_BACKEND is 'memory', which only the process itself sees. Point the command line at the Shield "
     "Server ('shield config set-url URL'), or at a store that processes share."
@@ -124,8 +127,8 @@ class Console(SessionSource):
         backend = found.get("SHIELD_BACKEND")
         if backend is None:
             raise InvalidInputError(_NO_TARGET)
-        if backend == "server":
-            raise InvalidInputError(_NOT_FROM_FILE)
+        if backend in _ELSEWHERE:
+            raise InvalidInputError(_ELSEWHERE[backend])
         engine = make_engine(threads=False)
         self._opened.callback(engine.sync.stop)
         return Session(
