@@ -20,6 +20,8 @@ from django.test import override_settings
 
 from shield_core.models import RouteStatus
 from shield_django import engine
+from shield_django.auth.tokens import InvalidToken
+from shield_django.control import of_project
 from tests.databases import sqlite
 from tests.servers.processes import Server
 
@@ -112,6 +114,25 @@ def test_a_refusal_is_one_sentence_and_exit_1(migrated: Manage) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: /health/ is protected by @force_active")
     assert result.stderr.count("\n") == 1
+
+
+def test_tokens_are_signed_with_the_key_of_the_project() -> None:
+    out, err = io.StringIO(), io.StringIO()
+
+    call_command("shield", "token", "create", "-s", "payments", "--expires", "2h", stdout=out, stderr=err)
+
+    who = of_project().principal_of(out.getvalue().strip())
+    assert (who.service, who.platform) == ("payments", "sdk")
+    [record] = engine.sync.list_tokens("payments")
+    assert record.id in err.getvalue()
+    call_command("shield", "token", "revoke", record.id, stdout=out, stderr=err)
+    with pytest.raises(InvalidToken):
+        of_project().principal_of(out.getvalue().strip())
+
+
+def test_a_login_is_for_the_console_script() -> None:
+    with pytest.raises(CommandError, match="run the console script 'shield'"):
+        call_command("shield", "login", "admin")
 
 
 def test_options_of_every_management_command_are_accepted(migrated: Manage) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, Unpack, cast
 
 import click
 from django import db
@@ -23,6 +23,8 @@ from shield_core.cli.session import Session
 from shield_core.declarations import Declaration
 from shield_core.exceptions import RouteNotFoundException
 from shield_core.keys import RouteKey
+from shield_core.models import TokenRecord
+from shield_core.plan import Authorship
 from shield_django import engine, project
 from shield_django.conf import ShieldSettings
 from shield_django.discovery import Catalog
@@ -95,6 +97,7 @@ def _session(out: TextIO | None = None, err: TextIO | None = None) -> Session:
         refuses=None if _reaches_requests(backend) else _UNREACHABLE,
         zone=timezone.get_current_timezone(),
         code=_ProjectCode(),
+        issue_token=_issue_token,
         out=out,
         err=err,
     )
@@ -121,6 +124,13 @@ class _ProjectCode:
         found = project.current()
         found.discover()
         return found.catalog
+
+
+def _issue_token(*args: Any, **by: Unpack[Authorship]) -> tuple[TokenRecord, str]:
+    """Sign a token with the project's key, as its control plane does."""
+    from shield_django.control import of_project
+
+    return of_project().issue_token(*args, **by)
 
 
 def _reaches_requests(backend: ShieldBackend) -> bool:
