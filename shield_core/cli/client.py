@@ -34,34 +34,6 @@ class Client(Protocol):
 
     def list_services(self) -> list[str]: ...
 
-    def enable(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
-
-    def disable(
-        self, path: str, reason: str = "", until: datetime | None = None, **by: Unpack[Authorship]
-    ) -> RouteState: ...
-
-    def set_maintenance(
-        self,
-        path: str,
-        reason: str = "",
-        window: MaintenanceWindow | None = None,
-        read_only: bool = False,
-        until: datetime | None = None,
-        **by: Unpack[Authorship],
-    ) -> RouteState: ...
-
-    def set_env_only(
-        self, path: str, envs: Sequence[str], reason: str = "", **by: Unpack[Authorship]
-    ) -> RouteState: ...
-
-    def schedule_maintenance(
-        self, path: str, window: MaintenanceWindow, reason: str = "", **by: Unpack[Authorship]
-    ) -> RouteState: ...
-
-    def cancel_schedule(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
-
-    def clear_override(self, path: str, reason: str = "", **by: Unpack[Authorship]) -> RouteState: ...
-
     def change_routes(
         self,
         paths: Sequence[str],

@@ -39,6 +39,7 @@ def main() -> None:
             {"for": "1h", "until": "2100-01-01T00:00:00Z"},
             {},
         ),
+        (olga, "POST", "routes/bulk", {"action": "enable", "routes": ["payments:GET:/payments"]}, {}),
         (olga, "POST", "global/enable", {}, {"If-Match": '"77"'}),
         (olga, "POST", "global-rate-limit", {"limit": "5/minute"}, {}),
         (olga, "POST", "global-rate-limit", {"burst": "many"}, {}),
