@@ -50,6 +50,8 @@ _HEARTBEATS_APART = 1.0
 _SILENCE = 5.0
 #: Seconds that stopping gives the thread to finish what it is doing.
 _PATIENCE = 5.0
+#: Seconds that stopping waits for what is being written.
+_WRITER_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class Replica:
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._writer: threading.Thread | None = None
+        self._due = threading.Event()
         self._loaded: Future[None] = Future()
         self._waited = False
         self._snapshot: Snapshot | None = None
@@ -280,6 +284,7 @@ class Replica:
         with self._lock:
             thread, self._thread = self._thread, None
         self._stop.set()
+        self._due.set()
         deadline = time.monotonic() + _PATIENCE
         if thread is not None and thread is not threading.current_thread():
             while thread.is_alive() and time.monotonic() < deadline:
@@ -289,7 +294,8 @@ class Replica:
     def after_fork(self) -> None:
         self._lock = threading.RLock()
         self._stop = threading.Event()
-        self._thread = None
+        self._thread = self._writer = None
+        self._due = threading.Event()
         self._waited = False
         self._instance_id = uuid4().hex[:12]
         self._beaten = None
@@ -332,6 +338,8 @@ class Replica:
                     break
                 self._failed(error)
                 stop.wait(self._retries.delay(getattr(error, "retry_after", None) or 0.0))
+        if self._writer is not None:
+            self._writer.join(timeout=_WRITER_PATIENCE)
         self._close()
 
     def _turn(self) -> None:
@@ -349,7 +357,10 @@ class Replica:
         if self._lost is not None:
             self._recover(self._lost)
         elif time.monotonic() >= self._next_write:
-            self._write()
+            if self._backend.writes_apart:
+                self._let_write()
+            else:
+                self._write()
 
     def _recover(self, found: Snapshot) -> None:
         """Let operators work on the emptied store, and put the rules back when they ask for it."""
@@ -363,16 +374,28 @@ class Replica:
         else:
             self._stop.wait(self._refresh_interval)
 
-    def _write(self) -> None:
+    def _let_write(self) -> None:
+        """Have it written by another thread, so that changes do not wait for a server's answers."""
+        self._due.set()
+        if self._writer is None or not self._writer.is_alive():
+            self._writer = threading.Thread(
+                target=self._write_when_due, args=(self._stop,), name="shield-writer", daemon=True
+            )
+            self._writer.start()
+
+    def _write_when_due(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self._due.wait()
+            self._due.clear()
+            self._write(stop)
+
+    def _write(self, stop: threading.Event | None = None) -> None:
         """Register routes and write boundaries down; a store that only reads is followed all the same."""
         try:
-            self._register()
-            if self._backend.reconciles:
-                self._write_boundaries()
-            self._beat()
-            if time.monotonic() >= self._next_hits:
-                self._next_hits = time.monotonic() + self._backend.hits_interval
-                self._flush_hits()
+            for write in (self._register, self._write_boundaries, self._beat, self._deliver_hits):
+                if stop is not None and stop.is_set():
+                    return
+                write()
             self._next_write = 0.0
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is followed
             if not self._next_write:
@@ -494,7 +517,14 @@ class Replica:
     def _compile(self, snapshot: Snapshot) -> Ruleset:
         return Ruleset.compile(snapshot, self._declared, service=self._service, env=self._env)
 
+    def _deliver_hits(self) -> None:
+        if time.monotonic() >= self._next_hits:
+            self._next_hits = time.monotonic() + self._backend.hits_interval
+            self._flush_hits()
+
     def _write_boundaries(self) -> None:
+        if not self._backend.reconciles:
+            return
         snapshot, now = self._snapshot, datetime.now(UTC)
         for key in list(self._boundaries):
             found = snapshot.objects.get(key) if snapshot is not None else None

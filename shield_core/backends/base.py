@@ -52,6 +52,8 @@ class ShieldBackend(ABC):
 
     #: Whether those who follow it write down the boundaries of windows, and restore it when it was lost.
     reconciles: bool = True
+    #: Whether a write waits for somebody far away, so that whoever follows must not do it.
+    writes_apart: bool = False
     #: Whether it stores whatever it is given, as it is; else it judges what each client may write.
     verbatim: bool = True
 

@@ -67,6 +67,7 @@ class ShieldServerBackend(SyncNativeBackend):
     shared_across_processes = True
     durable = True
     reconciles = False
+    writes_apart = True
     verbatim = False
     hits_interval = 5.0
 
