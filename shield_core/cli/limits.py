@@ -11,7 +11,7 @@ import click
 from shield_core.cli import limit_wording as wording
 from shield_core.cli import output
 from shield_core.cli.group import AliasGroup
-from shield_core.cli.options import Edit, Function, Reading, mutation, reading, service_option
+from shield_core.cli.options import Edit, Function, Reading, asking, mutation, reading, service_option
 from shield_core.cli.params import EXEMPT_OR_NONE, LIMIT, TIER
 from shield_core.cli.scoped import ScopedCommand, scoped_group
 from shield_core.cli.wording import subject
@@ -126,7 +126,7 @@ def list_(reading: Reading) -> None:
 
 def _on_route(function: Function) -> Function:
     """Give a change its ROUTE with a method, and the service that a bare path belongs to."""
-    return click.argument("route")(_method_option(service_option(mutation(function))))
+    return click.argument("route")(_method_option(service_option(mutation(asking(function)))))
 
 
 @group.command("set", example="rl set GET:/payments/ 100/minute --key user --tier pro=1000/minute")

@@ -15,7 +15,7 @@ from shield_core.cli import output, waiting, wording
 from shield_core.cli.client import Client
 from shield_core.cli.params import ACTOR, LASTING, MOMENT, SERVICE, SPAN, Timing
 from shield_core.cli.session import Session, current_session
-from shield_core.exceptions import InvalidKeyError
+from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError
 from shield_core.keys import RouteKey, Scope
 from shield_core.models import GlobalMaintenanceConfig, RouteState
 from shield_core.plan import Authorship
@@ -153,6 +153,20 @@ def mutation(function: Function) -> Function:
         click.option("--reason", "-r", default="", help="Shown to callers, and in the audit log."),
     ):
         command = option(command)
+    return command
+
+
+def asking(function: Function) -> Function:
+    """Let a person at a terminal choose the route of a command, where ROUTE stands for several."""
+
+    @functools.wraps(function)
+    def command(reading: Reading, *args: Any, route: str | None, **kwargs: Any) -> None:
+        try:
+            function(reading, *args, route=route, **kwargs)
+        except AmbiguousRouteError as error:
+            [route] = output.chosen(reading.session, error, several=False)
+            function(reading, *args, route=route, **kwargs)
+
     return command
 
 

@@ -34,15 +34,19 @@ def say(to: Streams, message: str) -> None:
     click.echo(printable(message), file=to.err, err=True)
 
 
-def chosen(to: Streams, error: AmbiguousRouteError) -> list[str]:
-    """Let a person at a terminal choose among the routes of ``error``, which is raised elsewhere."""
+def chosen(to: Streams, error: AmbiguousRouteError, *, several: bool = True) -> list[str]:
+    """Let a person at a terminal choose among the routes of ``error``, which is raised elsewhere.
+
+    ``several``: all of them may be chosen too.
+    """
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or to.err is not None:
         raise error
     say(to, str(error))
     for number, route in enumerate(error.matches, 1):
         say(to, f"  {number}  {route}")
     numbers = [str(number) for number, _ in enumerate(error.matches, 1)]
-    answer = click.prompt("Which one, or all", type=click.Choice([*numbers, "all"]), err=True)
+    asked, choices = ("Which one, or all", [*numbers, "all"]) if several else ("Which one", numbers)
+    answer = click.prompt(asked, type=click.Choice(choices), err=True)
     return error.matches if answer == "all" else [error.matches[int(answer) - 1]]
 
 

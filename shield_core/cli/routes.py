@@ -14,6 +14,7 @@ from shield_core.cli.options import (
     Edit,
     Function,
     Reading,
+    asking,
     mutation,
     read_only_option,
     reading,
@@ -91,6 +92,7 @@ def _change(edit: Edit, target: Target, action: RouteAction, **what: Any) -> lis
 )
 @service_option
 @reading
+@asking
 def status(reading: Reading, route: str | None, statuses: tuple[str, ...]) -> None:
     """Show all routes, or one in detail."""
     zone, now = reading.session.zone, datetime.now(UTC)

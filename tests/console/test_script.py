@@ -21,7 +21,7 @@ from shield_core.engine import ShieldEngine
 from shield_core.keys import encode_key
 from tests.clients.conftest import Operator
 from tests.conftest import eventually
-from tests.console.conftest import PAYMENTS, PROGRAM, Script
+from tests.console.conftest import ORDERS, PAYMENTS, PROGRAM, Script
 from tests.console.listening import Stranger
 from tests.shield_server.conftest import ServerProcess
 
@@ -125,6 +125,36 @@ def test_colour_is_for_terminals_that_want_it(logged_in: Script) -> None:
     assert "\x1b[3" not in plain.said
     assert "maintenance" in plain.said
     assert "\x1b" not in logged_in("status").stdout
+
+
+@pytest.mark.parametrize(
+    "words, answer, changed",
+    [
+        (("disable", "/api/orders"), "2", ["POST:/api/orders"]),
+        (("disable", "/api/orders"), "all", ["GET:/api/orders", "POST:/api/orders"]),
+        (("rl", "set", "/api/orders", "5/minute"), "1", ["GET:/api/orders"]),
+    ],
+)
+def test_a_person_is_asked_which_route_is_meant(
+    logged_in: Script, operator: Operator, words: tuple[str, ...], answer: str, changed: list[str]
+) -> None:
+    terminal = Terminal(logged_in, *words)
+    terminal.wait_for("Which one")
+    terminal.type(f"{answer}\n")
+
+    assert terminal.close() == 0
+    assert re.search(r"1 +orders-service:GET:/api/orders", terminal.said)
+    whose = f"audit?limit={len(changed)}&service={ORDERS}"
+    assert sorted(entry["path"] for entry in operator("GET", whose)) == [f"{ORDERS}:{one}" for one in changed]
+
+
+def test_a_person_chooses_the_route_to_look_at(logged_in: Script) -> None:
+    terminal = Terminal(logged_in, "status", "/health")
+    terminal.wait_for("Which one")
+    terminal.type("7\n2\n")
+
+    assert terminal.close() == 0
+    assert re.search(rf"route +{PAYMENTS}:GET:/health", terminal.said)
 
 
 def test_data_goes_to_stdout_and_everything_else_to_stderr(logged_in: Script) -> None:
