@@ -91,6 +91,17 @@ def test_a_server_without_an_environment_is_named_alone() -> None:
     console.close()
 
 
+def test_a_request_is_explained_in_the_environment_of_the_server(run: Run, operator: Operator) -> None:
+    operator.change("env", "GET:/api/payments", envs=["production"])
+    operator.change("enable", "GET:/api/payments")
+    words = ("explain", "GET", "/api/payments", "--format", "json")
+
+    here, there = json.loads(run(*words).stdout), json.loads(run(*words, "--env", "production").stdout)
+
+    assert (here["environment"], here["answer"]["status"]) == ("staging", 404)
+    assert (there["environment"], there["answer"]["status"]) == ("production", 200)
+
+
 # -- errors -------------------------------------------------------------------------------------------
 
 
