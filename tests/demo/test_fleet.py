@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -104,6 +105,47 @@ class TestTheTerminal:
                 == [f"{what} {PAYMENTS}:GET:/payments by admin (cli)" for what in ("disable", "enable")]
             )
         )
+
+
+class TestTheCommands:
+    #: What one of the services answers after each of them that changes something.
+    EFFECTS = (
+        ("disable", "payments", "/payments", 503),
+        ("enable", "payments", "/payments", 200),
+        ("sm enable", "payments", "/payments", 503),
+        ("sm disable", "payments", "/payments", 200),
+        ("srl set", "payments", "/payments", 429),
+        ("srl delete", "payments", "/payments", 200),
+        ("global enable", "shop", "/catalogue/", 503),
+        ("global disable", "shop", "/catalogue/", 200),
+    )
+
+    def test_each_that_it_tells_does_what_it_says(self, fleet: Fleet, tmp_path: Path) -> None:
+        told = re.findall(r"^  shield (.+)$", fleet.said, re.MULTILINE)
+        effects = list(self.EFFECTS)
+        said = {}
+        for command in told:
+            said[command] = self.shield(command, fleet, tmp_path)
+            if effects and command.startswith(effects[0][0]):
+                fleet.shows(*effects.pop(0)[1:])
+        assert effects == []
+        assert {SHOP, PAYMENTS} <= set(said["services"].split())
+        shown = said[f"status --service {PAYMENTS}"]
+        assert f"{PAYMENTS}:GET:/payments" in shown
+        assert f"{SHOP}:" not in shown
+
+    def shield(self, command: str, fleet: Fleet, home: Path) -> str:
+        """Run the console script as the person at the second terminal does, logged in there before."""
+        ran = subprocess.run(
+            [re.findall(r"alias shield=(.+)", fleet.said)[0], *shlex.split(command)],
+            env={**fleet.environment, "HOME": str(home)},
+            cwd=home,
+            input="secret\n",
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
 
 
 class TestOneControlPlane:
