@@ -6,6 +6,7 @@ backend, also without a database: nothing here touches LogEntry, ContentType or 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
@@ -19,22 +20,25 @@ from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from shield_core.engine import ShieldEngine
+from shield_core.exceptions import BackendError, NotAllowedError
 from shield_core.models import RouteState
 from shield_core.plan import Authorship
 from shield_core.sync import SyncEngine
 from shield_django.auth.principals import principal_in
-from shield_django.control import control_of
+from shield_django.control import SCOPE_KEY, control_of
 from shield_django.models import AuditLogEntry
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
+
+logger = logging.getLogger("shield.admin")
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -111,7 +115,37 @@ class EngineAdmin(_ModelAdmin):
             return self.admin_site.admin_view(view)(*args, **kwargs)
 
         wrapper.model_admin = self  # type: ignore[attr-defined]
+        return self._with_refusals(update_wrapper(wrapper, view))
+
+    def get_urls(self) -> list[URLPattern]:
+        found: list[URLPattern] = super().get_urls()
+        for one in found:
+            one.callback = self._with_refusals(one.callback)
+        return found
+
+    def _with_refusals(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """Return ``view`` with a page for what a store does not let this project do, or does not answer."""
+
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                return view(request, *args, **kwargs)
+            except BackendError as error:
+                if SCOPE_KEY in getattr(request, "scope", {}):
+                    raise  # of a ShieldServer, which has pages of its own for it
+                logger.warning("%s cannot be shown: %s", request.path, error)
+                return self._refusal(request, error)
+
         return update_wrapper(wrapper, view)
+
+    def _refusal(self, request: HttpRequest, error: BackendError) -> TemplateResponse:
+        if isinstance(error, NotAllowedError):
+            title, status = _("The Shield Server does not allow this"), 403
+            said = _("The credentials of this service are not enough for it. Look at the server's own pages.")
+        else:
+            title, status = _("The store does not answer"), 503
+            said = _("Nothing was changed; try again. The rules that are known stay in force.")
+        context = {**self.admin_site.each_context(request), "title": title, "said": said}
+        return TemplateResponse(request, "admin/shield/refused.html", context, status=status)
 
     def page(self, request: HttpRequest, name: str, **context: Any) -> TemplateResponse:
         """Return the page of the template ``admin/shield/…``, with what all admin pages show."""
