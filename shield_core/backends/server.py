@@ -263,12 +263,15 @@ class ShieldServerBackend(SyncNativeBackend):
             return False
         self._failed_streams += 1
         unheard = isinstance(error, _Unheard) or (isinstance(error, RefusedError) and error.status == 501)
-        if not unheard and self._failed_streams < _FAILED_STREAMS:
+        if not unheard and not self._times_without and self._failed_streams < _FAILED_STREAMS:
             return False
         self._failed_streams = 0
-        first, longest = _WITHOUT_STREAM
-        pause = min(first * 2**self._times_without, longest)
-        self._times_without += 1
+        if unheard or self._times_without:
+            first, longest = _WITHOUT_STREAM
+            pause = min(first * 2 ** max(self._times_without - 1, 0), longest)
+        else:
+            pause = self.reconnect_delay  # other requests may work because the server has just come back
+        self._times_without = max(self._times_without, int(unheard)) + 1
         self._without_stream_until = time.monotonic() + pause * random.uniform(0.8, 1.2)
         self._next_poll = 0.0
         return True
