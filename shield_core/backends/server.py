@@ -41,7 +41,7 @@ from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: Seconds that a server may take to begin a stream, and a stream that has begun to its first event.
-_FIRST_ANSWER = 15.0
+_FIRST_ANSWER = 10.0
 _FIRST_EVENT = 10.0
 #: Seconds between two looks at a stream that is beginning.
 _MOMENT = 0.2
@@ -140,7 +140,11 @@ class ShieldServerBackend(SyncNativeBackend):
         if self._known.epoch and threading.get_ident() != self._follower:
             return self._ask()
         snapshot, self._next_load = self._next_load, None
-        self._known = snapshot or self._forward(self._ask())
+        try:
+            self._known = snapshot or self._forward(self._ask())
+        except BackendError:
+            self.connection.next_node()
+            raise
         return self._known
 
     def last_known(self) -> Snapshot | None:
@@ -216,7 +220,7 @@ class ShieldServerBackend(SyncNativeBackend):
         """Open a stream from ``since`` on, or a little before it: what comes twice has no effect."""
         known = self._known
         if known.epoch != since.epoch or known.revision > since.revision:
-            known = Snapshot()
+            known = Snapshot(objects=known.objects)  # without a position: the whole state comes
         return Stream(self.connection, self._reader, known, self.app_id, self._silence)
 
     def _listen(self, stream: Stream, since: Cursor, timeout: float) -> Changes:
@@ -239,7 +243,7 @@ class ShieldServerBackend(SyncNativeBackend):
         """Raise BackendError when a stream does not begin as streams do."""
         if stream.answered_at is None:
             if now - stream.begun_at > _FIRST_ANSWER:
-                raise ServerError(f"{self.connection.address} does not answer in time.")
+                raise _Unheard(f"{self.connection.address} does not begin a stream in time.")
         elif now - stream.answered_at > _FIRST_EVENT:
             raise _Unheard(f"{self.connection.address} begins a stream, and nothing of it comes.")
 
@@ -312,7 +316,8 @@ class ShieldServerBackend(SyncNativeBackend):
             for service, states in _by_service(commit):
                 body = {"app_id": self.app_id or service, "states": states}
                 self.connection.request("POST", "/sdk/register", body=body)
-            return Changes(self._known.cursor)  # what became of it comes with the feed
+            # What became of it comes with the feed: this position is one that nobody moves on to.
+            return Changes(Cursor(self._known.epoch, 0))
         reply = self.connection.request("POST", "/sdk/commit", body=_commit_body(self.app_id, commit))
         with self._understood():
             writes = [self._reader.stored(one) for one in reply.data["writes"]]

@@ -66,6 +66,7 @@ class KeptSnapshot:
         payload = cut(snapshot, self._service)
         document = {
             "format": FORMAT,
+            "service": self._service,
             "saved_at": datetime.now(UTC).isoformat(),
             "digest": _digest(payload),
             "snapshot": payload,
@@ -91,6 +92,8 @@ class KeptSnapshot:
             payload = document["snapshot"]
             if document["format"] != FORMAT or document["digest"] != _digest(payload):
                 raise ValueError("it is damaged or of another version")
+            if document["service"] != self._service:
+                raise ValueError(f"it is of the service {document['service']!r}")
             saved_at = datetime.fromisoformat(document["saved_at"])
             return Reader(self._service).snapshot(payload, Snapshot()), saved_at
         except FileNotFoundError:
@@ -100,9 +103,12 @@ class KeptSnapshot:
             return None
 
     def _read(self, path: Path) -> Any:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        # Without waiting: a pipe would keep us for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, encoding="utf-8") as file:
             found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise PermissionError("it is no regular file")
             if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & 0o022:
                 raise PermissionError("others than its owner could have written it")
             return json.load(file)

@@ -35,12 +35,16 @@ class Link:
         self.silent = False
         #: Keep event streams until they end, as a proxy that buffers does.
         self.buffers = False
+        #: While it does so, pass on how they begin.
+        self.passes_heads = False
         #: Answers in place of the server what it returns for a request's first line; b"" resets the
         #: connection, and None lets the server answer.
         self.answers: Callable[[str], bytes | None] | None = None
         #: How many connections were accepted, and what was asked for when, by the monotonic clock.
         self.accepted = 0
         self.requests: list[tuple[float, str]] = []
+        #: The status of each answer of the server that has begun.
+        self.statuses: list[int] = []
         self._pairs: set[_Pair] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -108,7 +112,7 @@ class Link:
     def mend(self) -> None:
         """Take all faults back; what is half-open stays so."""
         self.delay, self.slow, self.allowance = 0.0, False, None
-        self.silent = self.buffers = False
+        self.silent = self.buffers = self.passes_heads = False
         self.answers = None
         if self._listener is None:
             self._listen(self.port)
@@ -192,9 +196,11 @@ class _Pair(threading.Thread):
         data = source.recv(_TRICKLE if self._link.slow else _PIECE)
         if source is self._client:
             return self._ask(data, server)
+        if data.startswith(b"HTTP/1.1 "):
+            self._link.statuses.append(int(data[9:12]))
         if self.is_stream and self._link.buffers and data:
             self._kept += data
-            return True
+            return not self._link.passes_heads or self._pass_head()
         return self._answer(self._kept + data) and bool(data)
 
     def _ask(self, data: bytes, server: socket.socket) -> bool:
@@ -218,6 +224,14 @@ class _Pair(threading.Thread):
             self._client.settimeout(2)
             while self._client.recv(_PIECE):
                 pass
+
+    def _pass_head(self) -> bool:
+        head, end, rest = self._kept.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/") or not end:
+            return True
+        goes_on = self._answer(head + end)
+        self._kept = rest
+        return goes_on
 
     def _answer(self, data: bytes) -> bool:
         self._kept = b""
