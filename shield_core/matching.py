@@ -34,7 +34,8 @@ def _generality(segment: str) -> int:
 
 
 def _matches(template: str, path: str, parameter: str) -> bool:
-    if template == path:
-        return True
+    fixed, brace, _ = template.partition("{")
+    if template == path or not brace or not path.startswith(fixed):
+        return template == path
     expression = parameter.join(map(re.escape, _PARAMETER.split(template)))
     return re.fullmatch(expression, path) is not None

@@ -15,7 +15,7 @@ from shield_core.snapshot import Changes, Snapshot
 
 #: What the probes of orchestrators and monitors are called.
 _PROBE = re.compile(r"[/_.-](?:health|ready|readiness|live|metrics)", re.IGNORECASE)
-#: How many routes a sentence names.
+#: How many routes or services a sentence names.
 _NAMED = 8
 _WHY = {"force_active": "@force_active"}
 
@@ -39,8 +39,8 @@ class Preview:
     def sentences(self) -> Iterator[str]:
         """Yield what to tell an operator before it is done."""
         counts = {name or "no service": len(keys) for name, keys in self.blocked.items()}
-        by_service = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
-        told = f" ({by_service})" if any(self.blocked) else ""
+        by_service = [f"{count} of {name}" for name, count in sorted(counts.items())]
+        told = f" ({_listed(by_service)})" if any(self.blocked) else ""
         yield f"This blocks {_routes(sum(counts.values()))}{told}."
         spared = [f"{_listed(keys)} ({_WHY.get(why, why)})" for why, keys in self._by_name]
         if reading := self.spared.get("read_only"):
@@ -59,13 +59,14 @@ def preview(snapshot: Snapshot, command: EnableScopeMaintenance) -> Preview:
     """Return what ``command`` will do to the routes that the store knows, when it begins to."""
     moment = command.window.start if command.window is not None else command.now
     alone = _with_this_maintenance_alone(snapshot, command)
-    services = {RouteKey.parse(key).service for key in snapshot.routes}
-    rules = {name: _rules(alone, name, moment) for name in services}
+    rules: dict[str | None, Ruleset] = {}
     found = Preview()
     for text in sorted(snapshot.routes):
         key = RouteKey.parse(text)
         if command.scope not in (EVERYTHING, Scope("service", key.service or "")):
             continue
+        if key.service not in rules:
+            rules[key.service] = _rules(alone, key.service, moment)
         trace: list[Step] = []
         rules[key.service].decide(key.method or "POST", key.path, trace=trace)
         verdict = next(one.verdict for one in trace if one.scope == command.scope)
@@ -93,6 +94,6 @@ def _routes(count: int) -> str:
     return f"{count} route{'' if count == 1 else 's'}"
 
 
-def _listed(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
-    return f"{', '.join(keys[:_NAMED])}{more}"
+def _listed(parts: Sequence[str]) -> str:
+    more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+    return f"{', '.join(parts[:_NAMED])}{more}"

@@ -104,7 +104,7 @@ def session_of(shop: Shop, **changes: Any) -> Session:
 
 
 @settings(
-    max_examples=25,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
