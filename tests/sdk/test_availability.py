@@ -17,6 +17,7 @@ import pytest
 
 from shield_core import replica
 from shield_core.backends import server as backends
+from shield_core.backends.file import FileBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.server import ShieldServerBackend
 from shield_core.declarations import Declaration
@@ -393,3 +394,34 @@ def test_a_service_stops_while_a_connection_hangs(follow: Any, monkeypatch: pyte
         engine = follow(f"http://127.0.0.1:{full.getsockname()[1]}")
         engine.sync.start()
         stops_within(engine, 3.0)
+
+
+# -- a store that has lost what it held ---------------------------------------------------------------
+
+
+def test_the_rules_of_a_server_without_a_store_of_its_own_end_with_it(node: Node, follow: Any) -> None:
+    engine = live(follow(node.address, node.token("payments")))
+    node.engine.sync.disable("payments:GET:/pay", "fraud")
+    eventually(lambda: blocks(engine) == "fraud")
+    node.stop()
+    assert blocks(engine) == "fraud"
+    node.start()
+    eventually(lambda: blocks(engine) == "")
+    eventually(lambda: {one.path for one in node.engine.sync.list_states()} >= {"payments:GET:/pay"})
+
+
+def test_a_server_whose_store_was_lost_opens_nothing_until_an_operator_accepts_it(
+    follow: Any, tmp_path: Path
+) -> None:
+    store = tmp_path / "state.json"
+    with Node(lambda: FileBackend(store)) as node:
+        engine = live(follow(node.address, node.token("payments")))
+        node.engine.sync.disable("payments:GET:/pay", "fraud")
+        eventually(lambda: blocks(engine) == "fraud")
+        node.stop()
+        store.unlink()
+        node.start()
+        eventually(lambda: engine.status().state == "store_lost")
+        assert blocks(engine) == "fraud"
+        node.engine.sync.reset_all("as it is")
+        eventually(lambda: engine.status().state == "live" and blocks(engine) == "")
