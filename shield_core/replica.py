@@ -96,6 +96,7 @@ class Replica:
         self._release = release
         self._instance_id = uuid4().hex[:12]
         self._beaten: tuple[int, float] | None = None
+        self._turn_at: float | None = None
         self._env = env
         self._refresh_interval = refresh_interval
         self._init_timeout = init_timeout
@@ -298,7 +299,7 @@ class Replica:
         self._due = threading.Event()
         self._waited = False
         self._instance_id = uuid4().hex[:12]
-        self._beaten = None
+        self._beaten = self._turn_at = None
         self._retries = Retries(self._backend.reconnect_delay)
         # What the parent knew may be old by the time this process has its first request.
         self._loaded = Future()
@@ -411,7 +412,7 @@ class Replica:
         now, revision = time.monotonic(), self._snapshot.revision
         if self._beaten is not None:
             apart = _HEARTBEAT if self._beaten[0] == revision else _HEARTBEATS_APART
-            if now - self._beaten[1] < apart:
+            if now - self._beaten[1] < apart or self._leaves_others_the_turn(revision, now):
                 return
         instance = Instance(
             id=self._instance_id,
@@ -424,7 +425,15 @@ class Replica:
             seen_at=datetime.now(UTC),
         )
         drive(self._port.beat(instance))
-        self._beaten = (revision, now)
+        self._beaten, self._turn_at = (revision, now), None
+
+    def _leaves_others_the_turn(self, revision: int, now: float) -> bool:
+        """Whether to wait, because all who have applied a revision would tell so at once."""
+        if self._beaten is None or self._beaten[0] == revision:
+            return False
+        if self._turn_at is None:
+            self._turn_at = now + random.uniform(0.0, self._backend.beats_within)
+        return now < self._turn_at
 
     def _overtake(self, changes: Changes) -> bool:
         """Apply changes from the feed, unless local commits have brought all of them already."""

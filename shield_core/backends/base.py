@@ -63,6 +63,8 @@ class ShieldBackend(ABC):
     reconnect_delay: float = 5.0
     #: Seconds between two deliveries of hits of rate limits.
     hits_interval: float = 0.0
+    #: Seconds within which, at a random moment, it wants to hear which revision was applied.
+    beats_within: float = 0.0
     #: The revision that the store is known to have learnt this process has applied; None: it is not told.
     acknowledged: int | None = None
 

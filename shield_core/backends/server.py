@@ -49,6 +49,8 @@ _MOMENT = 0.2
 _FAILED_STREAMS = 3
 #: Seconds without a stream: the first time, and at most.
 _WITHOUT_STREAM = (60.0, 900.0)
+#: Seconds over which a server may spread the acknowledgements of all its services.
+_LONGEST_TURN = 60.0
 #: Seconds that a node may be behind what is known here, before it is believed that the store went back.
 _BEHIND = 30.0
 #: Audit entries that are asked for at once.
@@ -345,11 +347,13 @@ class ShieldServerBackend(SyncNativeBackend):
             **instance.model_dump(mode="json", include={"host", "pid", "release", "epoch", "revision"}),
         }
         try:
-            self.connection.request("POST", "/sdk/ack", body=body)
+            told = self.connection.request("POST", "/sdk/ack", body=body).data
         except ShieldException:
             self._reader.keep_reports(reports)
             raise
         self.acknowledged = instance.revision
+        within = told.get("within", 0.0) if isinstance(told, dict) else 0.0
+        self.beats_within = min(max(float(within), 0.0), _LONGEST_TURN) if _is_number(within) else 0.0
 
     def write_hits_sync(self, hits: Sequence[RateLimitHit]) -> None:
         """Keep hits here, and tell the server of them, where all processes' hits come together."""
@@ -436,6 +440,10 @@ def _write_body(write: Write, expected: int | None) -> dict[str, Any]:
 def _entry_body(entry: AuditEntry) -> dict[str, Any]:
     told = ("path", "action", "reason", "note", "previous_status", "new_status", "details")
     return {name: getattr(entry, name) for name in told}
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int | float) and math.isfinite(found)
 
 
 def _version() -> str:

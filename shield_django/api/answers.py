@@ -14,6 +14,12 @@ class Ok(BaseModel):
     ok: Literal[True] = True
 
 
+class Acknowledged(Ok):
+    """``within``: the seconds over which services are to spread their acknowledgements of a change."""
+
+    within: float | None = None
+
+
 class Failure(BaseModel):
     """What went wrong; a bare path that could be several routes names them."""
 

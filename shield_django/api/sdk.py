@@ -43,6 +43,8 @@ _REPORTED = frozenset(
 )
 #: Bytes of JSON that a service may say of one route.
 _LARGEST = 32 * 1024
+#: How many acknowledgements a node is to get in a second; each takes it some milliseconds.
+_ACKNOWLEDGED_PER_SECOND = 50
 #: What is the server's to say of a route.
 _OURS = ("origin", "baseline", "revision", "updated_at", "updated_by", "note", "service")
 
@@ -240,7 +242,7 @@ class Acknowledge(_FromService):
 
     endpoint = "sdk-ack"
 
-    @operation(answers.Ok, takes=bodies.Acknowledgement)
+    @operation(answers.Acknowledged, takes=bodies.Acknowledgement)
     def post(self) -> Any:
         said, service = self.said, self.own_service()
         for error in said.get("errors", [])[:10]:
@@ -258,4 +260,5 @@ class Acknowledge(_FromService):
                 seen_at=now(),
             )
         )
-        return {"ok": True}
+        within = len(self.control.hub) / _ACKNOWLEDGED_PER_SECOND
+        return {"ok": True, **({"within": within} if within > 1 else {})}

@@ -1,19 +1,26 @@
-"""A server that is slow to take what services tell it tells them of changes all the same."""
+"""What services tell the server: it keeps no change waiting, and many services take turns."""
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from shield_core import replica
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.server import ShieldServerBackend
 from shield_core.declarations import Declaration
 from shield_core.engine import ShieldEngine
 from shield_core.keys import RouteKey
+from shield_core.models import Instance
+from shield_core.remote.connection import Reply
 from shield_django.api import sdk as views
+from shield_django.stream.hub import Hub
 from tests.conftest import eventually
 from tests.sdk.node import Node
 
@@ -71,3 +78,53 @@ def test_stopping_does_not_wait_for_it(service: ShieldEngine, held: threading.Ev
     stopping.start()
     stopping.join(4)
     assert not stopping.is_alive()
+
+
+class Latest(random.Random):
+    """Chooses the latest moment."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def test_services_take_turns_where_the_server_has_many(
+    node: Node, service: ShieldEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "__len__", lambda hub: 100)  # which leaves 2 seconds for all of them
+    monkeypatch.setattr(replica, "random", Latest())
+    service.sync.start()
+    eventually(lambda: service.backend.beats_within == 2.0)
+    before = service.status().acknowledged
+    began = time.monotonic()
+    node.engine.sync.enable_service_maintenance("payments", reason="one")
+    node.engine.sync.enable_service_maintenance("payments", reason="two")
+    eventually(lambda: service.decide("GET", "/slow").reason == "two", within=2)
+    newest = service.status().revision
+    heard = {before}
+    eventually(lambda: heard.add(service.status().acknowledged) or newest in heard)
+    assert heard == {before, newest}  # the change between them was not told of
+    assert time.monotonic() - began >= 2.0
+
+
+@pytest.mark.parametrize(
+    ("told", "understood"),
+    [
+        ({"ok": True}, 0.0),
+        ({"within": 20}, 20.0),
+        ({"within": 1e9}, 60.0),
+        ({"within": -3}, 0.0),
+        ({"within": float("nan")}, 0.0),
+        ({"within": "soon"}, 0.0),
+        ({"within": None}, 0.0),
+        ([], 0.0),
+        (None, 0.0),
+    ],
+)
+def test_no_answer_of_a_server_keeps_a_service_from_telling(
+    monkeypatch: pytest.MonkeyPatch, told: Any, understood: float
+) -> None:
+    backend = ShieldServerBackend("http://127.0.0.1:1", "payments", snapshot_path="")
+    monkeypatch.setattr(backend.connection, "request", lambda *args, **names: Reply(200, told))
+    instance = Instance(id="a", service="payments", revision=3, epoch="e", seen_at=datetime.now(UTC))
+    backend.beat_sync(instance)
+    assert (backend.acknowledged, backend.beats_within) == (3, understood)
