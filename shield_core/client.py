@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
 from urllib.parse import quote, unquote
 
+import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from shield_core.exceptions import ServerError
+from shield_core.exceptions import BackendError, ServerError
 from shield_core.keys import EVERYTHING, RouteKey, Scope, encode_key
 from shield_core.models import (
     AuditEntry,
@@ -30,6 +31,7 @@ from shield_core.remote.reading import Reader
 from shield_core.snapshot import Snapshot
 
 Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 #: How many audit entries a server tells at once.
 _PAGE = 1000
@@ -411,7 +413,7 @@ class HTTPClient:
         )
 
     def _ask(self, method: str, where: str, **options: Any) -> Reply:
-        reply = self.connection.request(method, where, **options)
+        reply = any_node(self.connection, lambda: self.connection.request(method, where, **options))
         self.environment = unquote(reply.headers.get("x-shield-environment", "")) or None
         return reply
 
@@ -423,6 +425,18 @@ class HTTPClient:
                 f"{self.connection.address} answers what this version of shield cannot read: is it of a "
                 "newer version, or no Shield Server?"
             ) from error
+
+
+def any_node(connection: Connection, ask: Callable[[], Answer]) -> Answer:
+    """Return what a node answers; where one cannot be connected to, so heard nothing, the next is asked."""
+    for _ in connection.nodes[1:]:
+        try:
+            return ask()
+        except BackendError as error:
+            if not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
+                raise
+            connection.next_node()
+    return ask()
 
 
 class _Service(BaseModel):

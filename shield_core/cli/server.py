@@ -9,7 +9,7 @@ from typing import Any
 
 from shield_core.cli.home import Login
 from shield_core.cli.session import Session
-from shield_core.client import HTTPClient
+from shield_core.client import HTTPClient, any_node
 from shield_core.exceptions import (
     BackendError,
     NotAllowedError,
@@ -30,7 +30,8 @@ def log_in(address: str, username: str, password: str) -> Login:
     """Return the login that a server gives for a name and a password."""
     try:
         with closing(_connection(address)) as connection:
-            return Login.model_validate({"username": username, **connection.log_in(username, password)})
+            found = any_node(connection, lambda: connection.log_in(username, password))
+            return Login.model_validate({"username": username, **found})
     except NotAuthenticatedError as error:
         raise NotAuthenticatedError(
             f"{address} knows no such name and password: try again.", error.status

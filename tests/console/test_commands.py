@@ -99,7 +99,7 @@ def test_a_request_is_explained_in_the_environment_of_the_server(run: Run, opera
     here, there = json.loads(run(*words).stdout), json.loads(run(*words, "--env", "production").stdout)
 
     assert (here["environment"], here["answer"]["status"]) == ("staging", 404)
-    assert (there["environment"], there["answer"]["status"]) == ("production", 200)
+    assert (there["environment"], there["answer"]["status"]) == ("production", None)
 
 
 # -- errors -------------------------------------------------------------------------------------------
@@ -187,6 +187,19 @@ def test_a_server_that_is_not_there_is_told(run: Run) -> None:
         assert said.endswith("'shield config show' tells its address.")
 
 
+def test_another_node_is_asked_where_one_is_not_there(
+    run: Run, home: Home, server: ServerProcess, operator: Operator
+) -> None:
+    nodes = f"http://127.0.0.1:{free_port()},{server.address}"
+    before = len(operator("GET", "audit?limit=1000"))
+
+    assert run("login", "admin", "-p", "secret", SHIELD_SERVER_URL=nodes).exit_code == 0
+    assert run("disable", "/api/payments", SHIELD_SERVER_URL=nodes).exit_code == 0
+
+    assert len(operator("GET", "audit?limit=1000")) == before + 1
+    assert nodes in home.read().tokens
+
+
 def test_a_logout_that_the_server_does_not_hear_is_told(run: Run, home: Home) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     with home.changed() as kept:
@@ -236,6 +249,29 @@ def test_a_login_without_a_password_is_wrong_usage(run: Run) -> None:
     result = run("login", "admin")
     assert result.exit_code == 2
     assert "the first line of the standard input" in result.stderr
+
+
+def test_a_token_goes_to_the_server_that_gave_it_and_to_no_other(
+    run: Run, home: Home, server: ServerProcess
+) -> None:
+    token = home.read().tokens[server.address].token
+    with Stranger([]) as other, Stranger([], 307, Location=server.address) as redirecting:
+        for there in (other, redirecting):
+            assert run("config", "set-url", there.address).exit_code == 0
+            for words in (("status",), ("disable", "/api/payments"), ("logout",), ("login", "x", "-p", "y")):
+                run(*words)
+            run("status", SHIELD_SERVER_URL=f"{there.address}/{server.address}")
+    assert min(len(other.requests), len(redirecting.requests)) >= 4
+    assert not [one for one in other.requests + redirecting.requests if "authorization" in one.lower()]
+    assert home.read().tokens[server.address].token == token
+
+
+def test_a_token_does_not_follow_a_redirection(run: Run) -> None:
+    with Stranger([]) as other, Stranger([], 307, Location=other.address) as redirecting:
+        said = sentence(run("status", SHIELD_SERVER_URL=redirecting.address, SHIELD_TOKEN="t-o-k-e-n"))
+    assert "redirects to" in said
+    assert "t-o-k-e-n" in redirecting.requests[0]
+    assert other.requests == []
 
 
 # -- where commands go ------------------------------------------------------------------------------
