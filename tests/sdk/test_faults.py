@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import threading
 import time
@@ -177,6 +178,17 @@ class World:
         with suppress(ShieldException):
             self.services[index].engine.sync.disable(route, f"own {self.count}")
 
+    def edit(self, service: str) -> None:
+        """Change a route as somebody does who opens the file in an editor, with which its history breaks."""
+        self.count += 1
+        key = f"{service}:GET:/a"
+        document = json.loads(self._path.read_text())
+        route = document["states"][key]
+        route |= {"status": "maintenance", "reason": f"edit {self.count}", "origin": "operator"}
+        edited = self._path.with_name("edited")
+        edited.write_text(json.dumps(document))
+        edited.rename(self._path)
+
     def server(self, action: str) -> None:
         if action != "start":
             self.node.stop()
@@ -288,8 +300,9 @@ def steps() -> st.SearchStrategy[list[tuple[Any, ...]]]:
     own = st.tuples(st.just("own"), indexes, routes)
     node = st.tuples(st.just("server"), st.sampled_from(["restart", "stop", "start"]))
     moment = st.tuples(st.just("moment"), st.sampled_from([0.02, 0.1, 0.3]))
+    edit = st.tuples(st.just("edit"), names)
     often = [change, change, together, fault, fault, moment]
-    return st.lists(st.one_of(*often, own, node), min_size=5, max_size=60 if HEAVY else 25)
+    return st.lists(st.one_of(*often, own, edit, node), min_size=5, max_size=60 if HEAVY else 25)
 
 
 def live_through(world: World, history: list[tuple[Any, ...]]) -> None:
@@ -303,6 +316,8 @@ def live_through(world: World, history: list[tuple[Any, ...]]) -> None:
                 FAULTS[step[0]](world.services[step[1]].link)
             case "own":
                 world.change_own(*step)
+            case "edit":
+                world.edit(*step)
             case "server":
                 world.server(*step)
             case "moment":
