@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -146,7 +147,8 @@ def _store_of(backend: str, found: Configuration) -> str:
         case "file":
             return f"file {os.path.abspath(found.get('SHIELD_FILE_PATH') or 'shield-state.json')}"
         case "redis":
-            return f"redis {(found.get('SHIELD_REDIS_URL') or '').rpartition('@')[2]}"
+            shown = re.sub(r"^.*?//|.*@", "", found.get("SHIELD_REDIS_URL") or "")
+            return f"redis {shown}"
     return f"the store of SHIELD_BACKEND {backend!r}"
 
 

@@ -88,12 +88,19 @@ class Home:
         except OSError as error:
             raise self._trouble(error) from error
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            self._lock(folder)
             kept = self._read(folder)
             yield kept
             self._write(folder, kept)
         finally:
             os.close(folder)
+
+    def _lock(self, folder: int) -> None:
+        """Wait until no other process changes what is kept; the lock ends with ``folder``."""
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        except OSError as error:
+            raise self._trouble(error) from error
 
     def _read(self, folder: int) -> Kept:
         try:

@@ -324,6 +324,27 @@ def test_a_store_that_cannot_be_worked_on_is_told(
     assert said in sentence(run("global", "enable"))
 
 
+@pytest.mark.parametrize("user", ["", ":s-e-c-r-e-t@", "me:s-e-c-r-e-t@"])
+def test_a_redis_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, user: str
+) -> None:
+    monkeypatch.setenv("SHIELD_BACKEND", "redis")
+    monkeypatch.setenv("SHIELD_REDIS_URL", f"redis://{user}127.0.0.1:1/3")
+    console = Console(Home(tmp_path / ".shield"), {})
+
+    assert console.session.target == "redis 127.0.0.1:1/3"
+    console.close()
+
+
+def test_a_store_that_does_not_answer_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("config", "set-url", "")
+    monkeypatch.setenv("SHIELD_BACKEND", "redis")
+    monkeypatch.setenv("SHIELD_REDIS_URL", f"redis://:s-e-c-r-e-t@127.0.0.1:{free_port()}/3")
+
+    said = sentence(run("status"))
+    assert "s-e-c-r-e-t" not in said
+
+
 def test_the_environment_is_the_context(run: Run) -> None:
     assert ORDERS not in run("status", SHIELD_SERVICE=PAYMENTS).stdout
     assert run("enable", "GET:/health", SHIELD_SERVICE=ORDERS).exit_code == 0
