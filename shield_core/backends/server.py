@@ -203,9 +203,9 @@ class ShieldServerBackend(SyncNativeBackend):
         except BackendError as error:
             self._let_go(self._stream)
             self.connection.next_node()
-            if self._gives_up_streaming(error) and not getattr(error, "retry_after", None):
+            if self._gives_up_streaming(error) and isinstance(error, _Unheard):
                 return self._poll(since, timeout)
-            raise
+            raise  # two questions at once, again and again, would be a storm
 
     def wake(self) -> None:
         self._woken.set()
@@ -276,7 +276,9 @@ class ShieldServerBackend(SyncNativeBackend):
             first, longest = _WITHOUT_STREAM
             pause = min(first * 2 ** max(self._times_without - 1, 0), longest)
         else:
-            pause = self.reconnect_delay  # other requests may work because the server has just come back
+            # Other requests may work because the server has just come back. They are tried once, at least,
+            # whatever the pause before it.
+            pause = 3 * self.reconnect_delay
         self._times_without = max(self._times_without, int(unheard)) + 1
         self._without_stream_until = time.monotonic() + pause * random.uniform(0.8, 1.2)
         self._next_poll = 0.0

@@ -88,6 +88,7 @@ class Service:
 
     def close(self) -> None:
         self.engine.sync.stop()
+        self.engine.backend.close_sync()  # what was opened after it had been stopped
         self.link.close()
 
     @property
