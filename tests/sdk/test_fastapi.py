@@ -556,7 +556,7 @@ def test_what_it_has_applied_is_known_to_the_server_and_to_itself(
 ) -> None:
     import httpx2
 
-    operator = httpx2.Client(base_url=f"{node.address}/api/", trust_env=False)
+    operator = httpx2.Client(base_url=f"{node.address}/api/", trust_env=False, timeout=30)
     said = operator.post("auth/login", json={"username": "olga", "password": "secret"}).json()
     operator.headers["Authorization"] = f"Bearer {said['token']}"
 
