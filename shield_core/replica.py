@@ -291,6 +291,7 @@ class Replica:
             while thread.is_alive() and time.monotonic() < deadline:
                 self._port.interrupt()
                 thread.join(timeout=0.05)
+        self._backend.disconnect()
 
     def after_fork(self) -> None:
         self._lock = threading.RLock()

@@ -164,6 +164,9 @@ class ShieldBackend(ABC):
         """Return a state from before this process, to begin with while the store does not answer."""
         return None
 
+    def disconnect(self) -> None:
+        """Close what any thread may close; the next use opens it anew."""
+
     async def beat(self, instance: Instance) -> None:
         """Note that ``instance`` is alive, and the revision it has applied."""
         key = f"{INSTANCE_PREFIX}{instance.id}__"

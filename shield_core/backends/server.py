@@ -216,6 +216,9 @@ class ShieldServerBackend(SyncNativeBackend):
         if self._stream is not None:
             self._let_go(self._stream)
         self._keep(now=True)
+        self.disconnect()
+
+    def disconnect(self) -> None:
         self.connection.close()
 
     def _begin(self, since: Cursor) -> Stream:

@@ -100,6 +100,16 @@ def test_a_replica_that_polls_acknowledges_too(
     assert 0 in [one["lag"] for one in instances()]
 
 
+def test_an_engine_that_never_followed_leaves_no_connection_behind(node: Node) -> None:
+    with Link(node.port) as link:
+        backend = ShieldServerBackend(link.address, SERVICE, token=node.token(SERVICE), snapshot_path="")
+        engine = ShieldEngine(backend, service=SERVICE)
+        engine.sync.register("GET:/once", {})
+        assert link.open == 1
+        engine.sync.stop()
+        eventually(lambda: link.open == 0)
+
+
 def test_an_engine_of_the_configuration_follows_too(
     node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
