@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median, quantiles
@@ -165,10 +165,11 @@ class Program:
         for line in self._process.stdout:
             self.lines.append(line)
 
-    def await_line(self) -> None:
-        while not self.lines:
+    def wait(self, began: Callable[[], object]) -> None:
+        """Return when it has begun."""
+        while not began():
             if self._process.poll() is not None:
-                raise SystemExit("a service did not start")
+                raise SystemExit("a process did not start; its last words are above")
             time.sleep(0.05)
 
     def close(self) -> None:
@@ -218,8 +219,7 @@ def serving(python: Path, folder: Path, module: str) -> Iterator[int]:
     place = ["--port", str(port), "--log-level", "error", "--http", "h11", "--loop", "asyncio"]
     program = Program(python, folder, "-m", "uvicorn", f"{module}:application", *place)
     try:
-        while not listens(port):
-            time.sleep(0.1)
+        program.wait(lambda: listens(port))
         yield port
     finally:
         program.close()
@@ -240,7 +240,7 @@ def delays(python: Path, folder: Path, names: tuple[str, str, str], count: int) 
         for turn in range(real):
             program = Program(python, folder, service, f"http://127.0.0.1:{port}")
             stack.callback(program.close)
-            program.await_line()
+            program.wait(lambda program=program: program.lines)
             programs.append(program)
             if turn < len(crowds):
                 crowd = Crowd(port, query, crowds[turn])
