@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import TzInfo
 
 from shield_core.keys import ExemptEntry, Facet, RouteKey, is_route_key, parse_store_key
 from shield_core.rate_limit.grammar import Rate
@@ -73,16 +74,19 @@ class _Timeless(_Value):
         """None, always; other stored objects may have one."""
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _settled(moment: datetime) -> datetime:
     try:
         moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment} is before or after all years that there are in UTC") from None
+    if isinstance(moment.tzinfo, TzInfo):
+        # An object of pydantic's zone that is left when the interpreter ends crashes it, under -X dev.
+        moment = moment.replace(tzinfo=timezone(moment.utcoffset() or timedelta()))
     return moment
 
 
-#: A moment that somebody names; all stores can hold it.
-Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+#: An aware datetime that all stores can hold.
+Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_settled)]
 
 
 class MaintenanceWindow(_Value):
@@ -170,7 +174,7 @@ class _Policy(_Timeless):
     burst: NonNegativeInt = Field(default=0, le=1_000_000_000)
     shadow: bool = False
     revision: int = 0
-    updated_at: AwareDatetime | None = None
+    updated_at: Moment | None = None
     updated_by: str = ""
 
     _limit_parses = field_validator("limit")(_check_limit)
@@ -243,7 +247,7 @@ class RateLimitReset(_Timeless):
     """A mark that the counters of a scope begin anew: its revision is their generation."""
 
     revision: int = 0
-    updated_at: AwareDatetime | None = None
+    updated_at: Moment | None = None
     updated_by: str = ""
 
 
@@ -271,7 +275,7 @@ class RouteState(_Value):
     baseline: Baseline | None = None
     release: str = ""
     revision: int = 0
-    updated_at: AwareDatetime | None = None
+    updated_at: Moment | None = None
     updated_by: str = ""
 
     @model_validator(mode="before")
@@ -345,7 +349,7 @@ class GlobalMaintenanceConfig(_Value):
     read_only: bool = False
     window: MaintenanceWindow | None = None
     revision: int = 0
-    updated_at: AwareDatetime | None = None
+    updated_at: Moment | None = None
     updated_by: str = ""
 
     @field_validator("exempt_paths")
@@ -370,12 +374,12 @@ class TokenRecord(_Timeless):
     subject: str = ""
     service: str | None = None
     issued: bool = False
-    expires_at: AwareDatetime
-    created_at: AwareDatetime | None = None
+    expires_at: Moment
+    created_at: Moment | None = None
     created_by: str = ""
-    revoked_at: AwareDatetime | None = None
+    revoked_at: Moment | None = None
     revision: int = 0
-    updated_at: AwareDatetime | None = None
+    updated_at: Moment | None = None
     updated_by: str = ""
 
 
@@ -401,7 +405,7 @@ class AuditEntry(_Value):
     """One line of the audit log; ``hash`` seals it to the line before it (shield_core.audit)."""
 
     id: str = Field(default_factory=lambda: uuid4().hex)
-    timestamp: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    timestamp: Moment = Field(default_factory=lambda: datetime.now(UTC))
     path: str = ""
     service: str | None = None
     action: str
@@ -429,7 +433,7 @@ class Instance(_Value):
     release: str = ""
     epoch: str = ""
     revision: int = 0
-    seen_at: AwareDatetime
+    seen_at: Moment
 
     def alive_at(self, moment: datetime) -> bool:
         return (moment - self.seen_at).total_seconds() < INSTANCE_TTL
@@ -445,7 +449,7 @@ class RateLimitResult(_Value):
     allowed: bool
     limit: int
     remaining: int
-    reset_at: AwareDatetime
+    reset_at: Moment
     retry_after_seconds: float = 0.0
     key: str = ""
     tier: str | None = None
@@ -455,12 +459,12 @@ class RateLimitHit(_Value):
     """One request that a limit blocked, or would have (``shadow``). API keys are hashed in ``key``."""
 
     id: str = Field(default_factory=lambda: uuid4().hex)
-    timestamp: AwareDatetime
+    timestamp: Moment
     path: str
     method: str
     key: str
     limit: str
     tier: str | None = None
-    reset_at: AwareDatetime
+    reset_at: Moment
     scope: str = ""
     shadow: bool = False
