@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
 from shield_core import forking
-from shield_core.exceptions import BackendError, InvalidInputError
+from shield_core.exceptions import BackendError, InvalidInputError, ShieldException
 
 #: Logs in at a server and returns a token: ``ask(username, password)``. Raises a ShieldException.
 LogIn = Callable[[str, str], str]
@@ -70,6 +71,7 @@ class Password(Credentials):
         self._username = username
         self._password = password
         self._token: str | None = None
+        self._failure: tuple[float, ShieldException] | None = None
         self._lock = threading.Lock()
         forking.watch(self)
 
@@ -77,10 +79,21 @@ class Password(Credentials):
         self._lock = threading.Lock()
 
     def token(self, log_in: LogIn) -> str | None:
+        asked_at = time.monotonic()
         with self._lock:
             if self._token is None:
-                self._token = log_in(self._username, self._password)
+                self._token = self._log_in(log_in, asked_at)
             return self._token
+
+    def _log_in(self, log_in: LogIn, asked_at: float) -> str:
+        """Log in, unless that has failed while this thread was waiting: it would wait as long again."""
+        if self._failure is not None and self._failure[0] >= asked_at:
+            raise self._failure[1].with_traceback(None)
+        try:
+            return log_in(self._username, self._password)
+        except ShieldException as error:
+            self._failure = (time.monotonic(), error)
+            raise
 
     def refused(self, token: str | None) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from shield_core.remote.credentials import (
     TokenFile,
     credentials,
 )
+from tests.conftest import eventually
 
 BAD = ["", "t\nX-Forged: 1", "t\r\n", "töken", "t\x00", "\x7f"]
 
@@ -164,6 +166,44 @@ def test_a_login_that_fails_is_tried_again_the_next_time():
 
     with pytest.raises(BackendError):
         found.token(closed)
+    assert found.token(Door()) == "token 1"
+
+
+class Queue:
+    """A lock at which one sees how many have come."""
+
+    def __init__(self) -> None:
+        self.come = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.come += 1
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
+def test_who_waited_for_a_login_that_failed_does_not_wait_for_another_one():
+    found, queue, tried, failed = Password("olga", "secret"), Queue(), [], []
+    found._lock = queue  # type: ignore[assignment]
+
+    def hangs(username: str, password: str) -> str:
+        tried.append(username)
+        eventually(lambda: queue.come == 5)
+        raise BackendError("The server does not answer in time.")
+
+    def ask() -> None:
+        with pytest.raises(BackendError, match="in time"):
+            found.token(hangs)
+        failed.append(True)
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=15)
+    assert (len(tried), len(failed)) == (1, 5)
     assert found.token(Door()) == "token 1"
 
 
