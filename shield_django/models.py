@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from shield_core.models import RouteState, RouteStatus
+from shield_core.models import RateLimitPolicy, RouteState, RouteStatus
 
 KEY_LENGTH = 500
 #: A route's key with what the store puts around it (``shield_core.keys``).
@@ -264,10 +264,10 @@ class Unmanaged(models.Model):
         managed = False
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("Routes are changed through the engine, which writes the audit entry.")
+        raise NotImplementedError("Shield is changed through its engine, which writes the audit entry.")
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        raise NotImplementedError("Routes and audit entries are not deleted.")
+        raise NotImplementedError("Nothing of Shield is deleted as a row; the engine takes limits away.")
 
 
 class Route(Unmanaged):
@@ -300,6 +300,38 @@ class Route(Unmanaged):
         permissions = [("manage_tokens", _("Can issue and revoke tokens of services"))]
         verbose_name = _("route")
         verbose_name_plural = _("routes")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class RateLimit(Unmanaged):
+    """A route's rate limit as operators see it: an operator's, else the code's."""
+
+    #: What the instance was made of.
+    policy: RateLimitPolicy
+    #: Requests in a second, by which limits are ordered.
+    rate: float
+
+    key = models.CharField(_("route"), max_length=KEY_LENGTH, primary_key=True)
+    service = models.CharField(_("service"), max_length=255, blank=True)
+    method = models.CharField(_("method"), max_length=32, blank=True)
+    path = models.CharField(_("path"), max_length=KEY_LENGTH)
+    limit = models.CharField(_("limit"), max_length=LIMIT_LENGTH)
+    algorithm = models.CharField(_("algorithm"), max_length=16)
+    key_strategy = models.CharField(_("counted"), max_length=16)
+    burst = models.BigIntegerField(_("burst"), default=0)
+    shadow = models.BooleanField(_("counted only"), default=False)
+    origin = models.CharField(_("set by"), max_length=8, choices=Origin.choices)
+    revision = models.BigIntegerField(_("revision"), default=0)
+    updated_at = models.DateTimeField(_("changed"), null=True)
+    updated_by = models.CharField(_("changed by"), max_length=255, blank=True)
+
+    class Meta(Unmanaged.Meta):
+        abstract = False
+        default_permissions = ("view", "change")
+        verbose_name = _("rate limit")
+        verbose_name_plural = _("rate limits")
 
     def __str__(self) -> str:
         return self.key

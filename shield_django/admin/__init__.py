@@ -1,12 +1,14 @@
-"""Shield in Django's admin: routes and audit log, over the engine instead of tables."""
+"""Shield in Django's admin: routes, rate limits and audit log, over the engine instead of tables."""
 
 from django.contrib import admin
 
 from shield_django.admin.audit import AuditLogEntryAdmin
+from shield_django.admin.limits import RateLimitAdmin
 from shield_django.admin.routes import RouteAdmin
-from shield_django.models import AuditLogEntry, Route
+from shield_django.models import AuditLogEntry, RateLimit, Route
 
-__all__ = ["AuditLogEntryAdmin", "RouteAdmin"]
+__all__ = ["AuditLogEntryAdmin", "RateLimitAdmin", "RouteAdmin"]
 
 admin.site.register(Route, RouteAdmin)
+admin.site.register(RateLimit, RateLimitAdmin)
 admin.site.register(AuditLogEntry, AuditLogEntryAdmin)

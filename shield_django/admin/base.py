@@ -17,6 +17,7 @@ from django.contrib.admin.helpers import AdminErrorList, AdminForm
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -147,7 +148,7 @@ class EngineAdmin(_ModelAdmin):
         context = {**self.admin_site.each_context(request), "title": title, "said": said}
         return TemplateResponse(request, "admin/shield/refused.html", context, status=status)
 
-    def page(self, request: HttpRequest, name: str, **context: Any) -> TemplateResponse:
+    def page(self, request: HttpRequest, name: str, status: int = 200, **context: Any) -> TemplateResponse:
         """Return the page of the template ``admin/shield/…``, with what all admin pages show."""
         request.current_app = self.admin_site.name
         context = {
@@ -163,7 +164,7 @@ class EngineAdmin(_ModelAdmin):
             "module_name": capfirst(self.opts.verbose_name_plural),
             **context,
         }
-        return TemplateResponse(request, f"admin/shield/{name}", context)
+        return TemplateResponse(request, f"admin/shield/{name}", context, status=status)
 
     def form_page(self, request: HttpRequest, name: str, form: Form, **context: Any) -> TemplateResponse:
         """Return a page with a form in the admin's own look."""
@@ -188,10 +189,16 @@ class EngineAdmin(_ModelAdmin):
 
     def audit_url(self, request: HttpRequest, entry_id: str = "") -> str:
         """Return the address of the audit log or an entry, empty for whoever may not see it."""
-        found = self.admin_site._registry.get(AuditLogEntry)
-        if not isinstance(found, EngineAdmin) or not found.has_view_permission(request):
+        if entry_id:
+            return self.url_elsewhere(request, AuditLogEntry, "change", entry_id)
+        return self.url_elsewhere(request, AuditLogEntry, "changelist")
+
+    def url_elsewhere(self, request: HttpRequest, model: type[Model], name: str, *args: Any) -> str:
+        """Return the address of a page of another model, empty for whoever may not see it."""
+        found = self.admin_site._registry.get(model)
+        if not isinstance(found, EngineAdmin) or not found.has_view_or_change_permission(request):
             return ""
-        return found.url(request, "change", entry_id) if entry_id else found.url(request, "changelist")
+        return found.url(request, name, *args)
 
     def not_found(self, request: HttpRequest, key: str) -> HttpResponse:
         """Return to the list, with a message."""

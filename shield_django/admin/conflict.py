@@ -11,18 +11,22 @@ from shield_django.admin.wording import Line, is_of_limit
 _LINES = 20
 
 
-def changes_since(sync: SyncEngine, store_key: str, revision: int) -> list[Line] | None:
+def changes_since(
+    sync: SyncEngine, store_key: str, revision: int, of_limit: bool = False
+) -> list[Line] | None:
     """Return the changes after ``revision``, the newest first; none when a release changed the code.
 
-    Rate limits are objects of their own, which no form of a status overwrites. None where the audit log
-    is on a Shield Server that does not show it to this service.
+    Rate limits (``of_limit``) are objects of their own, which no form of a status overwrites. None where the
+    audit log is on a Shield Server that does not show it to this service.
     """
     try:
         entries = sync.get_audit_log(store_key, limit=_LINES)
     except NotAllowedError:
         return None
     return [
-        Line.of(entry) for entry in entries if entry.revision > revision and not is_of_limit(entry.action)
+        Line.of(entry)
+        for entry in entries
+        if entry.revision > revision and is_of_limit(entry.action) is of_limit
     ]
 
 

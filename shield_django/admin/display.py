@@ -18,6 +18,7 @@ from shield_core.exceptions import InvalidInputError
 from shield_core.keys import NOWHERE, Scope
 from shield_core.models import (
     GlobalMaintenanceConfig,
+    GlobalRateLimitPolicy,
     KeyStrategy,
     MaintenanceWindow,
     RateLimitPolicy,
@@ -89,23 +90,64 @@ _PER = {
 }
 
 
+def algorithm_text(algorithm: str) -> str:
+    return algorithm.replace("_", " ")
+
+
+def key_text(strategy: str) -> str:
+    """Return who is counted together."""
+    return str(_PER[KeyStrategy(strategy)])
+
+
+def is_operators(policy: StoredPolicy) -> bool:
+    """Whether a limit is an operator's; only those of routes can be the code's."""
+    return isinstance(policy, GlobalRateLimitPolicy) or bool(policy.updated_by)
+
+
+def is_paused(policy: StoredPolicy | None) -> bool:
+    return isinstance(policy, GlobalRateLimitPolicy) and not policy.enabled
+
+
+def tiers_text(policy: StoredPolicy) -> str:
+    tiers = policy.tiers if isinstance(policy, RateLimitPolicy) else ()
+    return ", ".join(f"{tier.name} {tier.limit}" for tier in tiers)
+
+
+def exempt_text(policy: StoredPolicy) -> str:
+    """Return whom or what a limit lets through."""
+    if isinstance(policy, RateLimitPolicy):
+        return ", ".join([*policy.exempt_ips, *policy.exempt_roles])
+    return ", ".join(policy.exempt_routes)
+
+
+def limit_details(policy: StoredPolicy) -> str:
+    """Return what is known of a rate limit besides how much it lets through."""
+    details = [
+        key_text(policy.key_strategy),
+        algorithm_text(policy.algorithm),
+        _("burst %(count)s") % {"count": policy.burst} if policy.burst else "",
+        tiers_text(policy),
+        _("counted only") if policy.shadow else "",
+        _("set by %(name)s") % {"name": policy.updated_by} if is_operators(policy) else _("set by the code"),
+    ]
+    return ", ".join(filter(None, details))
+
+
 def limit_text(policy: StoredPolicy | None) -> str:
     """Return a rate limit as one of several facts."""
     if policy is None:
         return ""
-    details = [
-        str(_PER[policy.key_strategy]),
-        str(policy.algorithm).replace("_", " "),
-        _("burst %(count)s") % {"count": policy.burst} if policy.burst else "",
-        *(
-            [f"{tier.name} {tier.limit}" for tier in policy.tiers]
-            if isinstance(policy, RateLimitPolicy)
-            else []
-        ),
-        _("counted only") if policy.shadow else "",
-        _("set by %(name)s") % {"name": policy.updated_by} if policy.updated_by else _("set by the code"),
-    ]
-    return ", ".join([policy.limit, *filter(None, details)])
+    said = [policy.limit, limit_details(policy), _("paused") if is_paused(policy) else ""]
+    return ", ".join(filter(None, said))
+
+
+def limit_sentence(scope: Scope, policy: StoredPolicy | None) -> str:
+    """Return what a scope is limited to now, as a message after a change."""
+    if policy is None:
+        name = scope.name if scope.kind == "route" else capfirst(scope_label(scope))
+        return _("%(name)s has no rate limit now.") % {"name": name}
+    said = {"name": scope_label(scope), "limit": limit_text(policy)}
+    return _("The rate limit of %(name)s is now %(limit)s.") % said
 
 
 def gate(environments: tuple[str, ...]) -> str:
@@ -120,6 +162,11 @@ def when(moment: datetime | None) -> SafeString:
         return SafeString("")
     html = '<time datetime="{}" title="{}">{}</time>'
     return format_html(html, moment.isoformat(), exactly(moment), time_text(moment))
+
+
+def author(name: str, moment: datetime | None) -> SafeString:
+    """Return who set something, with when under it."""
+    return format_html('{}<span class="shield-detail">{}</span>', name, when(moment))
 
 
 def exactly(moment: datetime) -> str:

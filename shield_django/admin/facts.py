@@ -10,18 +10,23 @@ from django.utils.translation import gettext as _
 
 from shield_core.blocks import block_of
 from shield_core.keys import Scope
-from shield_core.models import Baseline, MaintenanceWindow, RouteState, StoredPolicy
+from shield_core.models import Baseline, MaintenanceWindow, RateLimitPolicy, RouteState, StoredPolicy
 from shield_django.admin.display import (
+    algorithm_text,
     exactly,
+    exempt_text,
     gate,
+    is_operators,
+    key_text,
     limit_text,
     scope_label,
     status_word,
+    tiers_text,
     transition,
     when,
     window_text,
 )
-from shield_django.admin.wording import action_word, is_of_limit, platform_word
+from shield_django.admin.wording import MISSING_KEY, action_word, is_of_limit, platform_word
 from shield_django.models import AuditLogEntry
 
 
@@ -58,6 +63,28 @@ def _says(code: Baseline) -> str:
         window_text(code.window),
     ]
     return ", ".join([status_word(code.status), *filter(None, details)])
+
+
+def limit_facts(
+    scope: Scope, policy: StoredPolicy | None, code: RateLimitPolicy | None
+) -> list[tuple[str, Any]]:
+    """Return what is known of a scope's limit in force; ``code`` is what the code says of a route."""
+    if policy is None:
+        return []
+    at = str(policy.key) if isinstance(policy, RateLimitPolicy) else scope.name
+    return [
+        (_("That of"), at if at != scope.name else ""),
+        (_("Algorithm"), algorithm_text(policy.algorithm)),
+        (_("Counted"), key_text(policy.key_strategy)),
+        (_("Without a key"), str(MISSING_KEY[policy.on_missing_key or ""])),
+        (_("Burst"), policy.burst or ""),
+        (_("Tiers"), tiers_text(policy)),
+        (_("Exempt"), exempt_text(policy)),
+        (_("Set by"), policy.updated_by if is_operators(policy) else _("the code")),
+        (_("The code says"), limit_text(code) if is_operators(policy) else ""),
+        (_("Changed"), when(policy.updated_at)),
+        (_("Revision"), policy.revision or ""),
+    ]
 
 
 def entry_facts(entry: AuditLogEntry) -> list[tuple[str, Any]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Any
 
 from django import forms
@@ -13,7 +16,10 @@ from django.utils.translation import gettext as _
 
 from shield_core.exceptions import InvalidInputError
 from shield_core.keys import ExemptEntry
+from shield_core.models import RateLimitTier
+from shield_core.rate_limit.grammar import Rate
 from shield_django.admin.moments import universal
+from shield_django.models import LIMIT_LENGTH
 
 _BREAKS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 
@@ -58,24 +64,85 @@ class NamesField(OneLineField):
         return bool(self.clean(data) != tuple(initial or ()))
 
 
-class ExemptPathsField(forms.CharField):
-    """Exempt paths, one in a line; the value is a tuple."""
+class LimitField(OneLineField):
+    """A limit as it is written, such as 100/minute."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"required": True, "max_length": LIMIT_LENGTH, **options})
+
+    def clean(self, value: Any) -> Any:
+        limit = super().clean(value)
+        with _telling():
+            Rate.parse(limit)
+        return limit
+
+
+class NetworksField(NamesField):
+    """Addresses and networks with commas between them."""
+
+    def clean(self, value: Any) -> Any:
+        found = super().clean(value)
+        for text in found:
+            try:
+                ip_network(text, strict=False)
+            except ValueError as error:
+                said = _("“%(text)s” is neither an address nor a network such as 10.0.0.0/8.")
+                raise ValidationError(said % {"text": text}) from error
+        return found
+
+
+class LinesField(forms.CharField):
+    """Entries, one in a line; the value is a tuple."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"required": False, "widget": AdminTextareaWidget(attrs={"rows": 4}), **options})
 
+    def read(self, line: str) -> Any:
+        """Return the entry that ``line`` is. Raises InvalidInputError."""
+        raise NotImplementedError
+
+    def written(self, entry: Any) -> str:
+        return str(entry)
+
     def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, tuple) else value
+        return "\n".join(map(self.written, value)) if isinstance(value, tuple) else value
 
     def clean(self, value: Any) -> Any:
         lines = [line.strip() for line in super().clean(value).splitlines()]
-        entries = tuple(dict.fromkeys(filter(None, lines)))
-        for entry in entries:
-            try:
-                ExemptEntry.parse(entry)
-            except InvalidInputError as error:
-                raise ValidationError(str(error)) from error
-        return entries
+        with _telling():
+            return tuple(dict.fromkeys(self.read(line) for line in lines if line))
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return tuple(str(data or "").split()) != tuple(initial or ())
+        return str(data or "").split() != str(self.prepare_value(tuple(initial or ()))).split()
+
+
+class ExemptPathsField(LinesField):
+    """Exempt paths."""
+
+    def read(self, line: str) -> str:
+        ExemptEntry.parse(line)
+        return line
+
+
+class TiersField(LinesField):
+    """The limits of kinds of callers, such as ``pro=1000/minute``."""
+
+    def read(self, line: str) -> RateLimitTier:
+        name, equals, limit = (part.strip() for part in line.partition("="))
+        if not equals or not name:
+            said = _("“%(text)s” is no tier: write a name and a limit, such as pro=1000/minute.")
+            raise ValidationError(said % {"text": line})
+        Rate.parse(limit)
+        return RateLimitTier(name=name, limit=limit)
+
+    def written(self, entry: RateLimitTier) -> str:
+        return f"{entry.name}={entry.limit}"
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Tell of a field what the engine's own reading of it refuses."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise ValidationError(str(error)) from error

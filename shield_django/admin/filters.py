@@ -12,7 +12,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from shield_core.keys import Scope
-from shield_django.admin.display import scope_label
+from shield_core.models import KeyStrategy
+from shield_django.admin.display import key_text, scope_label
 from shield_django.admin.moments import local, universal
 from shield_django.admin.wording import ACTIONS, PLATFORMS
 from shield_django.models import Origin, Status
@@ -68,6 +69,14 @@ class ServiceFilter(ValueFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
         return [(name, name) for name in model_admin.sync(request).list_services()]
+
+
+class KeyFilter(ValueFilter):
+    title = _("who is counted together")
+    parameter_name = "key_strategy"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [(one.value, key_text(one)) for one in KeyStrategy]
 
 
 class ActionFilter(ValueFilter):

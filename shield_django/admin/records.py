@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from shield_core.blocks import block_of
-from shield_core.models import AuditEntry, RouteState
+from shield_core.models import AuditEntry, RateLimitPolicy, RouteState
+from shield_core.rate_limit.grammar import Rate
+from shield_django.admin.display import is_operators
 from shield_django.admin.moments import local
-from shield_django.models import AuditLogEntry, Route
+from shield_django.models import AuditLogEntry, RateLimit, Route
 
 
 def route_of(state: RouteState, now: datetime | None = None) -> Route:
@@ -35,6 +38,29 @@ def route_of(state: RouteState, now: datetime | None = None) -> Route:
     )
     route.state = state
     return route
+
+
+def limit_of(policy: RateLimitPolicy) -> RateLimit:
+    """Return the row of a route's rate limit; ``row.policy`` is what it was made of."""
+    key, rate = policy.key, Rate.parse(policy.limit)
+    row = RateLimit(
+        key=str(key),
+        service=key.service or "",
+        method=key.method or "",
+        path=key.path,
+        limit=policy.limit,
+        algorithm=policy.algorithm.value,
+        key_strategy=policy.key_strategy.value,
+        burst=policy.burst,
+        shadow=policy.shadow,
+        origin="operator" if is_operators(policy) else "code",
+        revision=policy.revision,
+        updated_at=local(policy.updated_at) if policy.updated_at else None,
+        updated_by=policy.updated_by,
+    )
+    row.policy = policy
+    row.rate = rate.amount / rate.seconds if rate is not None else math.inf
+    return row
 
 
 def entry_of(entry: AuditEntry) -> AuditLogEntry:

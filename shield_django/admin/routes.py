@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -27,7 +26,7 @@ from shield_django.admin.history import HistoryPage
 from shield_django.admin.listing import Listing
 from shield_django.admin.records import route_of
 from shield_django.admin.scopes import MaintenancePages
-from shield_django.models import Origin, Route
+from shield_django.models import Origin, RateLimit, Route
 
 
 class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
@@ -76,8 +75,7 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
     def set_by(self, route: Route) -> str | SafeString:
         if route.origin == Origin.CODE:
             return route.get_origin_display()
-        when = display.when(route.state.updated_at)
-        return format_html('{}<span class="shield-detail">{}</span>', route.updated_by, when)
+        return display.author(route.updated_by, route.state.updated_at)
 
     # -- the form ---------------------------------------------------------------------------
 
@@ -142,10 +140,10 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
         return self._form_page(request, state, form, conflict=True, meanwhile=meanwhile, status=409)
 
     def _form_page(
-        self, request: HttpRequest, state: RouteState, form: RouteForm, status: int = 200, **context: Any
+        self, request: HttpRequest, state: RouteState, form: RouteForm, **context: Any
     ) -> HttpResponse:
         may_change = self.has_change_permission(request)
-        shown = self.form_page(
+        return self.form_page(
             request,
             "route/change_form.html",
             form,
@@ -157,9 +155,8 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
             badge=display.route_badge(state, datetime.now(UTC)),
             facts=route_facts(state, self.sync(request).get_limit(Scope("route", state.path))),
             overridden=state.origin == "operator",
+            limit_url=self.url_elsewhere(request, RateLimit, "change", state.path),
             this_url=self.url(request, "change", state.path),
             list_url=self.url(request, "changelist"),
             **context,
         )
-        shown.status_code = status
-        return shown

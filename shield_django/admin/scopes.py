@@ -96,12 +96,11 @@ class MaintenancePages(EngineAdmin):
         scope: Scope,
         config: GlobalMaintenanceConfig,
         form: MaintenanceForm,
-        status: int = 200,
         **context: Any,
     ) -> HttpResponse:
         audit_url = self.audit_url(request)
         title = _("Maintenance of %(scope)s") % {"scope": scope_label(scope)}
-        shown = self.form_page(
+        return self.form_page(
             request,
             "route/maintenance.html",
             form,
@@ -114,8 +113,6 @@ class MaintenancePages(EngineAdmin):
             this_url=request.path,
             **context,
         )
-        shown.status_code = status
-        return shown
 
     def scope_row(self, scope: Scope, config: GlobalMaintenanceConfig) -> dict[str, Any]:
         """Return what the strip says of a scope."""

@@ -46,6 +46,13 @@ ACTIONS = {
     "store_restored": _("store restored"),
 }
 _LIMIT_ACTIONS = ("rl_", "global_rl_", "svc_rl_")
+#: What a caller meets of whom a limit's key is not known.
+MISSING_KEY = {
+    "": _("as is usual for the key"),
+    "exempt": _("is let through"),
+    "fallback_ip": _("is counted by address"),
+    "block": _("is blocked"),
+}
 PLATFORMS = {
     "admin": _("admin"),
     "dashboard": _("dashboard"),

@@ -38,6 +38,41 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RateLimit",
+            fields=[
+                (
+                    "key",
+                    models.CharField(max_length=500, primary_key=True, serialize=False, verbose_name="route"),
+                ),
+                ("service", models.CharField(blank=True, max_length=255, verbose_name="service")),
+                ("method", models.CharField(blank=True, max_length=32, verbose_name="method")),
+                ("path", models.CharField(max_length=500, verbose_name="path")),
+                ("limit", models.CharField(max_length=64, verbose_name="limit")),
+                ("algorithm", models.CharField(max_length=16, verbose_name="algorithm")),
+                ("key_strategy", models.CharField(max_length=16, verbose_name="counted")),
+                ("burst", models.BigIntegerField(default=0, verbose_name="burst")),
+                ("shadow", models.BooleanField(default=False, verbose_name="counted only")),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("code", "code"), ("operator", "operator")],
+                        max_length=8,
+                        verbose_name="set by",
+                    ),
+                ),
+                ("revision", models.BigIntegerField(default=0, verbose_name="revision")),
+                ("updated_at", models.DateTimeField(null=True, verbose_name="changed")),
+                ("updated_by", models.CharField(blank=True, max_length=255, verbose_name="changed by")),
+            ],
+            options={
+                "verbose_name": "rate limit",
+                "verbose_name_plural": "rate limits",
+                "abstract": False,
+                "managed": False,
+                "default_permissions": ("view", "change"),
+            },
+        ),
+        migrations.CreateModel(
             name="Route",
             fields=[
                 (
