@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,15 +18,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
-from uuid import uuid4
 
 from shield_core import forking, plan, recovery
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
 from shield_core.declarations import Declaration
-from shield_core.exceptions import BackendError
+from shield_core.exceptions import BackendError, InvalidInputError
 from shield_core.keys import EVERYTHING, RouteKey
-from shield_core.models import GlobalMaintenanceConfig, Instance
+from shield_core.models import GlobalMaintenanceConfig
 from shield_core.ports import PlainPort, drive
+from shield_core.reporting import Reporter
 from shield_core.retrying import Retries
 from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Snapshot
@@ -39,19 +36,12 @@ logger = logging.getLogger("shield.replica")
 NoStore = Literal["decorators", "maintenance", "refuse"]
 Listener = Callable[[Snapshot, Changes], None]
 
-#: Seconds between attempts to write to a store that can only be read.
-_WRITE_AGAIN = (5.5, 8.0)
 #: Seconds that the first request of a forked process waits for a look at the store.
 _FORKED_PATIENCE = 1.0
-_HEARTBEAT = 30.0
-#: Seconds between two signs of life at least, however much changes.
-_HEARTBEATS_APART = 1.0
 #: Seconds beyond the refresh interval after which a store that says nothing is taken to hang.
 _SILENCE = 5.0
 #: Seconds that stopping gives the thread to finish what it is doing.
 _PATIENCE = 5.0
-#: Seconds that stopping waits for what is being written.
-_WRITER_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +83,6 @@ class Replica:
         self._backend = backend
         self._port = port
         self._service = service
-        self._release = release
-        self._instance_id = uuid4().hex[:12]
-        self._beaten: tuple[int, float] | None = None
-        self._turn_at: float | None = None
         self._env = env
         self._refresh_interval = refresh_interval
         self._init_timeout = init_timeout
@@ -104,15 +90,22 @@ class Replica:
         self._threads = threads
         self._run_command = run
         self._register = register
-        self._flush_hits = flush_hits
+        self._reporter = Reporter(
+            backend,
+            port,
+            service=service,
+            release=release,
+            snapshot=lambda: self._snapshot,
+            register=register,
+            write_boundaries=self._write_boundaries,
+            flush_hits=flush_hits,
+        )
         self._declared: dict[RouteKey, Declaration] = {}
         self._unregistered: dict[RouteKey, Declaration] = {}
         self._listeners: list[Listener] = []
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._writer: threading.Thread | None = None
-        self._due = threading.Event()
         self._loaded: Future[None] = Future()
         self._waited = False
         self._snapshot: Snapshot | None = None
@@ -122,8 +115,6 @@ class Replica:
         self._lost: Snapshot | None = None
         self._boundaries: set[str] = set()
         self._while_loading: list[Changes] | None = None
-        self._next_write = 0.0
-        self._next_hits = 0.0
         self._retries = Retries(backend.reconnect_delay)
         self._bypasses = 0
         #: The rules in force; None while there is a reason to go through ``ready``.
@@ -285,7 +276,7 @@ class Replica:
         with self._lock:
             thread, self._thread = self._thread, None
         self._stop.set()
-        self._due.set()
+        self._reporter.nudge()
         deadline = time.monotonic() + _PATIENCE
         if thread is not None and thread is not threading.current_thread():
             while thread.is_alive() and time.monotonic() < deadline:
@@ -296,11 +287,9 @@ class Replica:
     def after_fork(self) -> None:
         self._lock = threading.RLock()
         self._stop = threading.Event()
-        self._thread = self._writer = None
-        self._due = threading.Event()
+        self._thread = None
         self._waited = False
-        self._instance_id = uuid4().hex[:12]
-        self._beaten = self._turn_at = None
+        self._reporter.after_fork()
         self._retries = Retries(self._backend.reconnect_delay)
         # What the parent knew may be old by the time this process has its first request.
         self._loaded = Future()
@@ -340,8 +329,7 @@ class Replica:
                     break
                 self._failed(error)
                 stop.wait(self._retries.delay(getattr(error, "retry_after", None) or 0.0))
-        if self._writer is not None:
-            self._writer.join(timeout=_WRITER_PATIENCE)
+        self._reporter.end(answers=not self._error)
         self._close()
 
     def _turn(self) -> None:
@@ -358,11 +346,8 @@ class Replica:
         self._contacted()
         if self._lost is not None:
             self._recover(self._lost)
-        elif time.monotonic() >= self._next_write:
-            if self._backend.writes_apart:
-                self._let_write()
-            else:
-                self._write()
+        else:
+            self._reporter.report(self._stop)
 
     def _recover(self, found: Snapshot) -> None:
         """Let operators work on the emptied store, and put the rules back when they ask for it."""
@@ -375,66 +360,6 @@ class Replica:
             self._run_command(recovery.Restore(kept=self._snapshot))
         else:
             self._stop.wait(self._refresh_interval)
-
-    def _let_write(self) -> None:
-        """Have it written by another thread, so that changes do not wait for a server's answers."""
-        self._due.set()
-        if self._writer is None or not self._writer.is_alive():
-            self._writer = threading.Thread(
-                target=self._write_when_due, args=(self._stop,), name="shield-writer", daemon=True
-            )
-            self._writer.start()
-
-    def _write_when_due(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            self._due.wait()
-            self._due.clear()
-            self._write(stop)
-
-    def _write(self, stop: threading.Event | None = None) -> None:
-        """Register routes and write boundaries down; a store that only reads is followed all the same."""
-        try:
-            for write in (self._register, self._write_boundaries, self._beat, self._deliver_hits):
-                if stop is not None and stop.is_set():
-                    return
-                write()
-            self._next_write = 0.0
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, it is followed
-            if not self._next_write:
-                logger.warning(
-                    "The store cannot be written, but is followed. %s: %s", type(error).__name__, error
-                )
-            self._next_write = time.monotonic() + random.uniform(*_WRITE_AGAIN)
-
-    def _beat(self) -> None:
-        """Tell the store which revision this process has applied: at each new one, and every 30 s."""
-        if not self._backend.shared_across_processes or self._snapshot is None:
-            return
-        now, revision = time.monotonic(), self._snapshot.revision
-        if self._beaten is not None:
-            apart = _HEARTBEAT if self._beaten[0] == revision else _HEARTBEATS_APART
-            if now - self._beaten[1] < apart or self._leaves_others_the_turn(revision, now):
-                return
-        instance = Instance(
-            id=self._instance_id,
-            service=self._service,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            release=self._release,
-            epoch=self._snapshot.epoch,
-            revision=revision,
-            seen_at=datetime.now(UTC),
-        )
-        drive(self._port.beat(instance))
-        self._beaten, self._turn_at = (revision, now), None
-
-    def _leaves_others_the_turn(self, revision: int, now: float) -> bool:
-        """Whether to wait, because all who have applied a revision would tell so at once."""
-        if self._beaten is None or self._beaten[0] == revision:
-            return False
-        if self._turn_at is None:
-            self._turn_at = now + random.uniform(0.0, self._backend.beats_within)
-        return now < self._turn_at
 
     def _overtake(self, changes: Changes) -> bool:
         """Apply changes from the feed, unless local commits have brought all of them already."""
@@ -526,11 +451,6 @@ class Replica:
 
     def _compile(self, snapshot: Snapshot) -> Ruleset:
         return Ruleset.compile(snapshot, self._declared, service=self._service, env=self._env)
-
-    def _deliver_hits(self) -> None:
-        if time.monotonic() >= self._next_hits:
-            self._next_hits = time.monotonic() + self._backend.hits_interval
-            self._flush_hits()
 
     def _write_boundaries(self) -> None:
         if not self._backend.reconciles:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from shield_core import replica
+from shield_core import reporting
 from shield_core.backends.base import ShieldBackend
 from tests import api_shield, databases
 from tests.postgres import Postgres
@@ -61,7 +61,7 @@ def eventually(condition: Callable[[], Found], *, within: float = 15.0, every: f
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a store that does not answer again after a moment."""
     monkeypatch.setattr(ShieldBackend, "reconnect_delay", 0.03)
-    monkeypatch.setattr(replica, "_WRITE_AGAIN", (0.02, 0.05))
+    monkeypatch.setattr(reporting, "WRITE_AGAIN", (0.02, 0.05))
 
 
 @pytest.fixture(scope="session")

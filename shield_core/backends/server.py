@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
@@ -349,6 +350,7 @@ class ShieldServerBackend(SyncNativeBackend):
             "app_id": service,
             "instance": instance.id,
             "errors": reports,
+            "ended": not instance.alive_at(datetime.now(UTC)),
             **instance.model_dump(mode="json", include={"host", "pid", "release", "epoch", "revision"}),
         }
         try:

@@ -10,6 +10,7 @@ import contextlib
 import encodings.idna  # noqa: F401 - which else the first connection would import, see Connection._http
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ from shield_core.remote.credentials import Credentials, NoCredentials
 #: Seconds: to connect, and for an answer.
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 10.0
+#: Seconds for all of an answer that comes in pieces, and its bytes, or those of one event, at most.
+WHOLE_ANSWER = 60.0
+LARGEST = 128 * 1024 * 1024
 #: Characters of a server's sentence that are shown.
 _LONGEST = 500
 _LAST_PORT = 65535
@@ -119,9 +123,8 @@ class Connection:
     ) -> Reply:
         """Ask ``/api<path>``. Raises what a refusal means, BackendError where there is no answer."""
         with self._sent(method, path, params, body, headers, timeout or ANSWER_TIMEOUT) as response:
-            with _as_backend_error(self.address):
-                response.read()
-            data = None if response.status_code == 304 else self._json(response)
+            content = self._read(response)
+            data = None if response.status_code == 304 else self._json(response, content)
             return Reply(response.status_code, data, dict(response.headers))
 
     @contextmanager
@@ -142,9 +145,7 @@ class Connection:
         with self._sent(
             "POST", "/auth/login", None, body, None, ANSWER_TIMEOUT, authorized=False
         ) as response:
-            with _as_backend_error(self.address):
-                response.read()
-            found = self._json(response)
+            found = self._json(response, self._read(response))
         if not isinstance(found, dict) or not isinstance(found.get("token"), str):
             raise ServerError(f"{self.address} lets nobody in as a Shield Server does.")
         return found
@@ -237,9 +238,21 @@ class Connection:
 
     # -- answers ----------------------------------------------------------------------------
 
-    def _json(self, response: httpx2.Response) -> Any:
+    def _read(self, response: httpx2.Response) -> bytes:
+        """Read all of an answer; httpx2's timeout is only that between two pieces of it."""
+        deadline, content = time.monotonic() + WHOLE_ANSWER, bytearray()
+        with _as_backend_error(self.address):
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > LARGEST:
+                    raise ServerError(f"{self.address} answers with more than {LARGEST} bytes.")
+                if time.monotonic() > deadline:
+                    raise ServerError(f"{self.address} does not end its answer in {WHOLE_ANSWER:g} s.")
+        return bytes(content)
+
+    def _json(self, response: httpx2.Response, content: bytes) -> Any:
         try:
-            return response.json()
+            return json.loads(content)
         except (ValueError, RecursionError) as error:
             kind = response.headers.get("content-type", "nothing")
             raise ServerError(f"{self.address} answers with {kind}: is it a Shield Server?") from error
@@ -247,9 +260,9 @@ class Connection:
     def _refusal(self, response: httpx2.Response) -> Exception:
         """Return the exception that an answer with a bad status means."""
         status = response.status_code
-        with contextlib.suppress(httpx2.HTTPError):
-            response.read()
-        said = _said(response)
+        said: Mapping[str, Any] = {}
+        with contextlib.suppress(BackendError):
+            said = _said(self._read(response))
         sentence = str(said.get("error", ""))[:_LONGEST]
         if (known := _known_refusal(said, sentence)) is not None:
             return known
@@ -286,10 +299,10 @@ def _known_refusal(said: Mapping[str, Any], sentence: str) -> Exception | None:
     return None
 
 
-def _said(response: httpx2.Response) -> Mapping[str, Any]:
+def _said(content: bytes) -> Mapping[str, Any]:
     try:
-        found = response.json()
-    except (ValueError, RecursionError, httpx2.StreamError):
+        found = json.loads(content)
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

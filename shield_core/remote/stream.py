@@ -19,7 +19,7 @@ from shield_core import forking
 from shield_core.backends.base import merged
 from shield_core.events import FULL
 from shield_core.exceptions import BackendError, ServerError, ShieldException
-from shield_core.remote.connection import Connection
+from shield_core.remote.connection import LARGEST, Connection
 from shield_core.remote.reading import Feed, Reader
 from shield_core.snapshot import Changes, Cursor, Snapshot
 
@@ -127,7 +127,7 @@ class Stream:
             if self._closed.is_set():
                 return  # while it was being opened
             self.answered_at = time.monotonic()
-            for event in httpx2.EventSource(response, max_event_size=None):
+            for event in httpx2.EventSource(response, max_event_size=LARGEST):
                 if self._closed.is_set():
                     return
                 with forking.held_off():

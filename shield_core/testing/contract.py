@@ -322,6 +322,8 @@ class BackendContract(LimitContract):
         one.sync.disable("GET:/x")
         self._eventually(lambda: {i.revision for i in known(one)} == {one.status().revision})
         assert {(i.service, i.release) for i in known(other)} == {(self.service, "1"), ("billing", "2")}
+        other.sync.stop()
+        assert {i.release for i in known(one)} == {"1"}
 
     @pytest.mark.heavy
     def test_processes_that_write_at_once_lose_nothing(

@@ -298,6 +298,7 @@ class Acknowledgement(_FromService):
     release = Text(max_length=255, required=False)
     epoch = Text(max_length=32, required=False)
     revision = Whole(min_value=0, max_value=2**62)
+    ended = Truth(required=False)
     errors = serializers.ListField(  # type: ignore[assignment]
         child=Text(lines=True, allow_blank=False), max_length=100, required=False
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError as Invalid
@@ -13,7 +14,15 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 
 from shield_core.events import cut, dumped, now
 from shield_core.keys import parse_store_key
-from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState, reasons, value_type
+from shield_core.models import (
+    INSTANCE_TTL,
+    AuditEntry,
+    Instance,
+    RateLimitHit,
+    RouteState,
+    reasons,
+    value_type,
+)
 from shield_core.plan import Proposal
 from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
@@ -257,7 +266,8 @@ class Acknowledge(_FromService):
                 release=said.get("release", ""),
                 epoch=said.get("epoch") or self.control.snapshot.epoch,
                 revision=said["revision"],
-                seen_at=now(),
+                # Who ends was last seen too long ago to be alive.
+                seen_at=now() - timedelta(seconds=INSTANCE_TTL if said.get("ended") else 0),
             )
         )
         within = len(self.control.hub) / _ACKNOWLEDGED_PER_SECOND

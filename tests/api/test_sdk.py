@@ -161,6 +161,14 @@ def test_an_instance_that_acknowledges_is_listed_with_its_lag(plane, olga):
     assert details["orders"]["last_contact"] is None
 
 
+def test_an_instance_that_ends_is_not_waited_for(plane):
+    told = {"instance": "pod-1", "revision": 1}
+    plane.sdk("payments")("POST", "sdk/ack", told)
+    assert [one.service for one in plane.sync.instances() if one.service] == ["payments"]
+    plane.sdk("payments")("POST", "sdk/ack", {**told, "ended": True})
+    assert [one.service for one in plane.sync.instances() if one.service] == []
+
+
 def test_two_services_may_name_their_instances_alike(plane):
     for service in ("payments", "orders"):
         plane.sdk(service)("POST", "sdk/ack", {"instance": "pod-1", "revision": 1})

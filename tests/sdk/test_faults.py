@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shield_core import replica
+from shield_core import reporting
 from shield_core.backends import server as backends
 from shield_core.backends.file import FileBackend
 from shield_core.backends.server import ShieldServerBackend
@@ -52,7 +52,7 @@ REQUESTS += [tuple(key.split(":")) for key in TOGETHER]  # type: ignore[misc]
 #: What takes tens of seconds in earnest, in a small fraction of them.
 SILENCE = 1.0
 SCALED = [
-    (replica, "_WRITE_AGAIN", (0.02, 0.05)),
+    (reporting, "WRITE_AGAIN", (0.02, 0.05)),
     (hub, "KEEPALIVE_INTERVAL", 0.3),
     (connection, "ANSWER_TIMEOUT", 1.0),
     (backends, "_FIRST_ANSWER", 1.0),

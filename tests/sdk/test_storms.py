@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shield_core import replica
+from shield_core import reporting
 from shield_core.backends import server as backends
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.server import ShieldServerBackend
@@ -125,7 +125,7 @@ def followers() -> Iterator[dict[str, Follower]]:
     with ExitStack() as stack:
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         monkeypatch.setattr(backends, "_WITHOUT_STREAM", (TROUBLE, TROUBLE))
-        monkeypatch.setattr(replica, "_WRITE_AGAIN", (1.1 * DELAY, 1.6 * DELAY))
+        monkeypatch.setattr(reporting, "WRITE_AGAIN", (1.1 * DELAY, 1.6 * DELAY))
         node = stack.enter_context(Node(MemoryBackend))
         found = {trouble: Follower(node) for trouble in TROUBLES}
         by_port = {one.link.port: one for one in found.values()}

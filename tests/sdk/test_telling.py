@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shield_core import replica
+from shield_core import reporting
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.server import ShieldServerBackend
 from shield_core.declarations import Declaration
@@ -91,7 +91,7 @@ def test_services_take_turns_where_the_server_has_many(
     node: Node, service: ShieldEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hub, "__len__", lambda hub: 100)  # which leaves 2 seconds for all of them
-    monkeypatch.setattr(replica, "random", Latest())
+    monkeypatch.setattr(reporting, "random", Latest())
     service.sync.start()
     eventually(lambda: service.backend.beats_within == 2.0)
     before = service.status().acknowledged
