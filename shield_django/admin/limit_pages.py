@@ -367,8 +367,10 @@ class LimitPages(EngineAdmin):
         if known is None:
             return self._add_page(request, form)
 
-        def page(request: HttpRequest, known: Known, form: AddLimitForm, **context: Any) -> HttpResponse:
-            return self._add_page(request, form, **context)
+        def page(request: HttpRequest, known: Known, form: AddLimitForm, **conflict: Any) -> HttpResponse:
+            if conflict:
+                self._without_limit(request, form)  # tells which limit somebody has set meanwhile
+            return self._add_page(request, form)
 
         refused = self._change(request, known, form, page, _set(known.scope, form))
         return refused or self.back_to_list(request)
@@ -388,7 +390,7 @@ class LimitPages(EngineAdmin):
             return None
         return Known(scope, None)
 
-    def _add_page(self, request: HttpRequest, form: AddLimitForm, **context: Any) -> HttpResponse:
+    def _add_page(self, request: HttpRequest, form: AddLimitForm) -> HttpResponse:
         limited = {str(policy.key) for policy in self.sync(request).list_limits()}
         free = [key for key in self.states(request) if key not in limited]
         return self.form_page(
@@ -400,8 +402,6 @@ class LimitPages(EngineAdmin):
             routes=free[:OFFERED],
             routes_list=ROUTES_LIST,
             list_url=self.url(request, "changelist"),
-            this_url=request.path,
-            **context,
         )
 
 

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from shield_core.keys import EVERYTHING, Scope
 from shield_core.models import Algorithm, KeyStrategy, RateLimitTier
+from shield_django.admin.limits import RateLimitAdmin
 from tests.admin.conftest import HAS_DATABASE, STORES, address, client_of, form_of, messages_of, text_of
 from tests.admin.test_form import change, errors_of
 
@@ -305,6 +306,21 @@ def test_a_step_that_cannot_be_taken_says_why(operator, sync):
 
 
 @on_memory
+def test_saving_may_lead_back_to_the_form(operator, sync):
+    response = change(operator, FORM, limit="10/minute", _continue="1")
+    assert response.redirect_chain == [(FORM, 302)]
+    assert "Set by olga" in text_of(response)
+
+
+@on_memory
+def test_a_form_without_what_it_had_seen_is_refused(operator, sync):
+    sync.set_global_rate_limit("10/minute")
+    for page in (GLOBAL, step_of(GLOBAL, "delete")):
+        assert "revision" in errors_of(change(operator, page, revision="", limit="1/s")), page
+    assert sync.get_global_rate_limit().limit == "10/minute"
+
+
+@on_memory
 def test_after_a_step_the_list_is_filtered_as_before(operator, sync):
     sync.set_service_rate_limit("billing", "50/minute")
     [url] = [
@@ -358,6 +374,22 @@ def test_a_limit_is_added_to_no_other_route(operator, sync):
         assert response.status_code == 200
         assert said in errors_of(response), entered
     assert sync.get_audit_log() == []
+
+
+@on_memory
+def test_a_limit_that_somebody_sets_meanwhile_is_not_overwritten(operator, sync, monkeypatch):
+    look = RateLimitAdmin._without_limit
+
+    def overtaken(admin, request, form):
+        known = look(admin, request, form)
+        if not sync.get_rate_limit_policy(CART):
+            sync.set_rate_limit_policy(CART, limit="1/minute", actor="bob")
+        return known
+
+    monkeypatch.setattr(RateLimitAdmin, "_without_limit", overtaken)
+    response = change(operator, ADD, route=CART, limit="10/minute")
+    assert "has a limit: 1/minute" in errors_of(response)
+    assert sync.get_rate_limit_policy(CART).limit == "1/minute"
 
 
 # -- who may what ---------------------------------------------------------------------------
