@@ -6,12 +6,15 @@ of what the server said, never a source of changes.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
 import os
 import stat
+import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,8 @@ logger = logging.getLogger("shield.remote")
 FORMAT = 1
 #: Seconds between two writes.
 _INTERVAL = 1.0
+#: Seconds after which nobody writes a file any more.
+_ABANDONED = 60.0
 
 
 def default_path(address: str, service: str | None) -> Path | None:
@@ -53,15 +58,18 @@ class KeptSnapshot:
         moment = time.monotonic()
         if self.path is None or snapshot.cursor == self._kept or (moment < self._next and not now):
             return
-        self._kept, self._next = snapshot.cursor, moment + _INTERVAL
+        self._next = moment + _INTERVAL
         try:
             self._write(self.path, snapshot)
         except OSError as error:
             if self._complains:
                 logger.warning("The last known state cannot be kept in %s: %s", self.path, error)
             self._complains = False
+        self._kept = snapshot.cursor
 
     def _write(self, path: Path, snapshot: Snapshot) -> None:
+        if path.exists() and not (path.is_file() or path.is_symlink()):
+            raise OSError("it is no regular file")  # root could put one in the place of /dev/null
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         payload = cut(snapshot, self._service)
         document = {
@@ -71,9 +79,11 @@ class KeptSnapshot:
             "digest": _digest(payload),
             "snapshot": payload,
         }
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if self._kept is None:
+            _sweep(path)
+        # A name of its own: containers that share a volume may all be process 1.
+        descriptor, name = tempfile.mkstemp(".tmp", f"{path.name}.", path.parent)
+        temporary = Path(name)
         try:
             with open(descriptor, "w", encoding="utf-8") as file:
                 json.dump(document, file)
@@ -112,6 +122,14 @@ class KeptSnapshot:
             if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & 0o022:
                 raise PermissionError("others than its owner could have written it")
             return json.load(file)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what processes that were killed have left half written."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if time.time() - left.lstat().st_mtime > _ABANDONED:
+                left.unlink()
 
 
 def _digest(payload: Any) -> str:

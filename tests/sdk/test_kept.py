@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from shield_core.backends.server import ShieldServerBackend
 from shield_core.models import GlobalMaintenanceConfig, RateLimitPolicy, RouteState
 from shield_core.remote import kept
 from shield_core.remote.kept import KeptSnapshot, default_path
@@ -105,10 +107,52 @@ def test_what_has_not_changed_is_not_written_again(disk, path):
 
 def test_what_an_older_process_left_half_written_is_no_hindrance(disk, path):
     path.parent.mkdir(parents=True)
-    path.with_name(f"{path.name}.{os.getpid()}.tmp").write_text("half")
+    left = path.with_name(f"{path.name}.abandoned.tmp")
+    left.write_text("half")
+    os.utime(left, (0, 0))
     disk.keep(SNAPSHOT)
     assert disk.read()[0].cursor == SNAPSHOT.cursor
     assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_what_another_writer_is_writing_is_left_alone(disk, path):
+    """Two engines of a process, or containers that share a volume, each of which is process 1."""
+    path.parent.mkdir(parents=True)
+    theirs = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    theirs.write_text("half")
+    disk.keep(SNAPSHOT)
+    disk.keep(later(6), now=True)
+    assert theirs.read_text() == "half"
+    assert disk.read()[0].revision == 6
+
+
+def test_two_writers_never_leave_a_damaged_file(path, caplog):
+    def write(first: int) -> None:
+        disk = KeptSnapshot(path, "payments")
+        for revision in range(first, first + 100, 2):
+            disk.keep(later(revision), now=True)
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (5, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert KeptSnapshot(path, "payments").read() is not None
+    assert caplog.records == []
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path, caplog):
+    """As /dev/null would be, in a container where everybody is root."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    KeptSnapshot(pipe, "payments").keep(SNAPSHOT)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert "no regular file" in caplog.text
+    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_the_null_device_means_nowhere():
+    assert ShieldServerBackend("http://localhost", "payments", snapshot_path=os.devnull)._kept.path is None
 
 
 def test_nothing_is_kept_without_a_place(caplog):
