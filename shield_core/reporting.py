@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from shield_core.backends.base import ShieldBackend
+from shield_core.exceptions import InvalidInputError
 from shield_core.models import INSTANCE_TTL, Instance
 from shield_core.ports import PlainPort, drive
 from shield_core.snapshot import Snapshot
@@ -108,11 +109,17 @@ class Reporter:
 
     def _write(self, stop: threading.Event) -> None:
         """Write all of it; a store that can only be read is followed all the same."""
+        refused: InvalidInputError | None = None
         try:
             for write in (self._register, self._write_boundaries, self._beat, self._deliver_hits):
                 if stop.is_set():
                     return
-                write()
+                try:
+                    write()
+                except InvalidInputError as error:
+                    refused = refused or error  # a store that does not take one thing may take the others
+            if refused is not None:
+                raise refused
             self._next = 0.0
         except Exception as error:  # noqa: BLE001 - whatever a store raises, it is followed
             if not self._next:

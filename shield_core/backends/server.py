@@ -8,6 +8,7 @@ has changed, and tries a stream again later. Nobody else waits for the server bu
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 import threading
@@ -33,7 +34,7 @@ from shield_core.exceptions import (
 )
 from shield_core.keys import check_service, is_route_key
 from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState
-from shield_core.remote.connection import Connection
+from shield_core.remote.connection import Connection, whatever_is_refused
 from shield_core.remote.credentials import credentials
 from shield_core.remote.kept import KeptSnapshot, default_path
 from shield_core.remote.reading import Reader
@@ -54,6 +55,8 @@ _WITHOUT_STREAM = (60.0, 900.0)
 _LONGEST_TURN = 60.0
 #: Seconds that a node may be behind what is known here, before it is believed that the store went back.
 _BEHIND = 30.0
+#: Seconds that a process which ends waits for the server to hear of it.
+_FAREWELL = 1.0
 #: Audit entries that are asked for at once.
 _PAGE = 1000
 
@@ -100,7 +103,7 @@ class ShieldServerBackend(SyncNativeBackend):
         if snapshot_path is None:
             path = default_path(",".join(self.connection.nodes), self.app_id)
         else:
-            path = Path(snapshot_path) if snapshot_path else None
+            path = Path(snapshot_path) if str(snapshot_path) not in ("", os.devnull) else None
         self._kept = KeptSnapshot(path, self.app_id)
         self._silence = silence
         self._reader = Reader(self.app_id)
@@ -160,7 +163,8 @@ class ShieldServerBackend(SyncNativeBackend):
             whole = self._whole
         params = {"app_id": self.app_id} if self.app_id else None
         headers = {"If-None-Match": whole[0]} if whole else None
-        reply = self.connection.request("GET", "/sdk/snapshot", params=params, headers=headers)
+        with whatever_is_refused(self.connection):
+            reply = self.connection.request("GET", "/sdk/snapshot", params=params, headers=headers)
         if reply.status == 304 and whole:
             return whole[1]
         with forking.held_off():
@@ -346,15 +350,17 @@ class ShieldServerBackend(SyncNativeBackend):
         if service is None:
             return
         reports = self._reader.reports()
+        has_ended = not instance.alive_at(datetime.now(UTC))
         body = {
             "app_id": service,
             "instance": instance.id,
             "errors": reports,
-            "ended": not instance.alive_at(datetime.now(UTC)),
+            "ended": has_ended,
             **instance.model_dump(mode="json", include={"host", "pid", "release", "epoch", "revision"}),
         }
         try:
-            told = self.connection.request("POST", "/sdk/ack", body=body).data
+            patience = _FAREWELL if has_ended else None
+            told = self.connection.request("POST", "/sdk/ack", body=body, timeout=patience).data
         except ShieldException:
             self._reader.keep_reports(reports)
             raise

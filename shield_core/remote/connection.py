@@ -320,6 +320,17 @@ def retry_after(text: str) -> float | None:
 
 
 @contextmanager
+def whatever_is_refused(connection: Connection) -> Iterator[None]:
+    """Raise ServerError for a refusal that is about a route, or an input, where neither was sent."""
+    try:
+        yield
+    except BackendError:
+        raise
+    except ShieldException as error:
+        raise ServerError(f"{connection.address} refuses: {error} Is it a Shield Server?") from error
+
+
+@contextmanager
 def _as_backend_error(address: str) -> Iterator[None]:
     try:
         yield

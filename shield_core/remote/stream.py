@@ -18,8 +18,8 @@ import httpx2
 from shield_core import forking
 from shield_core.backends.base import merged
 from shield_core.events import FULL
-from shield_core.exceptions import BackendError, ServerError, ShieldException
-from shield_core.remote.connection import LARGEST, Connection
+from shield_core.exceptions import BackendError, ServerError
+from shield_core.remote.connection import LARGEST, Connection, whatever_is_refused
 from shield_core.remote.reading import Feed, Reader
 from shield_core.snapshot import Changes, Cursor, Snapshot
 
@@ -52,7 +52,7 @@ class Stream:
         #: How many commit points and heartbeats have come.
         self.heard = 0
         #: Why it ended; None while it has not.
-        self.error: ShieldException | None = None
+        self.error: BackendError | None = None
         self._thread = threading.Thread(target=self._run, name="shield-stream", daemon=True)
         self._thread.start()
 
@@ -98,11 +98,12 @@ class Stream:
 
     def _run(self) -> None:
         try:
-            self._read()
-            error: ShieldException = ServerError(
+            with whatever_is_refused(self._connection):
+                self._read()
+            error: BackendError = ServerError(
                 f"The stream of {self._connection.address} has ended.", self._feed.retry_after
             )
-        except ShieldException as raised:
+        except BackendError as raised:
             error = raised
         except (httpx2.ReadTimeout, TimeoutError):
             error = BackendError(f"{self._connection.address} has said nothing for {self._silence:g} s.")

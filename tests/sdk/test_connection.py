@@ -6,8 +6,9 @@ import logging
 import math
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -29,8 +30,14 @@ from shield_core.exceptions import (
     ServerError,
     ShieldException,
 )
+from shield_core.remote import connection as connection_module
+from shield_core.remote import stream as stream_module
 from shield_core.remote.connection import Connection, retry_after
 from shield_core.remote.credentials import FixedToken, Password
+from shield_core.remote.reading import Reader
+from shield_core.remote.stream import Stream
+from shield_core.snapshot import Snapshot
+from tests.conftest import eventually
 from tests.postgres import free_port
 from tests.sdk.site import Site
 
@@ -380,6 +387,43 @@ def test_an_answer_that_breaks_off_is_an_error_of_the_store(connect):
             stack.callback(thread.join)
             with pytest.raises(BackendError, match="cannot be reached"):
                 connection.request("GET", "/routes")
+
+
+def test_an_answer_that_never_ends_is_given_up(connect, monkeypatch):
+    monkeypatch.setattr(connection_module, "WHOLE_ANSWER", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as slow, ExitStack() as stack:
+
+        def answer() -> None:
+            client, _ = slow.accept()
+            with client, suppress(OSError):
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    client.sendall(b" ")
+                    time.sleep(0.01)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        stack.callback(thread.join)
+        connection = connect(f"http://127.0.0.1:{slow.getsockname()[1]}")
+        stack.callback(connection.close)
+        with pytest.raises(ServerError, match="does not end its answer"):
+            connection.request("GET", "/routes")
+
+
+def test_an_answer_without_measure_is_given_up(site, connect, monkeypatch):
+    monkeypatch.setattr(connection_module, "LARGEST", 1000)
+    site.answers(200, ["x" * 1000])
+    with pytest.raises(ServerError, match="more than 1000 bytes"):
+        connect(site).request("GET", "/routes")
+
+
+def test_an_event_without_measure_ends_the_stream(site, connect, monkeypatch):
+    monkeypatch.setattr(stream_module, "LARGEST", 1000)
+    site.answers(200, b"data: " + b"x" * 2000, Content_Type="text/event-stream")
+    stream = Stream(connect(site), Reader("payments"), Snapshot(), "payments")
+    error = eventually(lambda: stream.error)
+    assert "1000 byte limit" in str(error)
 
 
 def test_a_closed_connection_opens_again(site, connect):

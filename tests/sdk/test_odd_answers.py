@@ -13,7 +13,10 @@ from shield_core.audit import AuditQuery
 from shield_core.backends.server import ShieldServerBackend
 from shield_core.exceptions import BackendError
 from shield_core.models import AuditEntry, Instance, RouteState
-from shield_core.snapshot import Commit, Write
+from shield_core.remote.reading import Reader
+from shield_core.remote.stream import Stream
+from shield_core.snapshot import Commit, Snapshot, Write
+from tests.conftest import eventually
 from tests.sdk.site import Site
 
 STATE = RouteState(path="payments:GET:/x", status="disabled", origin="operator")
@@ -63,6 +66,17 @@ def test_a_page_is_an_error_of_the_store(site, backend, asked, status):
     site.answers(status, b"<html>", Content_Type="text/html", Location="/login")
     with pytest.raises(BackendError):
         ASKED.get(asked, lambda backend: backend.beat_sync(INSTANCE))(backend)
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413])
+def test_a_refusal_of_somebody_else_in_our_words_is_one_of_the_store_for_who_follows(site, backend, status):
+    site.answers(status, {"error": "nothing here", "ambiguous_matches": ["a", "b"]})
+    with pytest.raises(BackendError, match="nothing here"):
+        backend.load_sync()
+    stream = Stream(backend.connection, Reader("payments"), Snapshot(), "payments")
+    error = eventually(lambda: stream.error)
+    assert isinstance(error, BackendError)
+    assert "nothing here" in str(error)
 
 
 def test_the_revision_that_was_acknowledged_is_known_only_when_the_server_has_taken_it(site, backend):

@@ -80,6 +80,29 @@ def test_stopping_does_not_wait_for_it(service: ShieldEngine, held: threading.Ev
     assert not stopping.is_alive()
 
 
+def test_stopping_waits_a_moment_only_for_a_server_that_hangs_to_hear_of_it(
+    service: ShieldEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.sync.start()
+    eventually(lambda: service.status().acknowledged is not None)
+    over = threading.Event()
+    monkeypatch.setattr(views.Acknowledge, "own_service", lambda view: over.wait(20))
+    began = time.monotonic()
+    service.sync.stop()
+    over.set()
+    assert time.monotonic() - began < 3
+
+
+def test_a_route_that_the_server_does_not_take_does_not_keep_a_service_from_acknowledging(
+    node: Node, service: ShieldEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.declare([Declaration(RouteKey.parse(f"GET:/{'x' * 900}"))])
+    service.sync.start()
+    eventually(lambda: service.status().acknowledged is not None)
+    assert [one.service for one in node.engine.sync.instances()] == ["payments"]
+    eventually(lambda: "at most 500 characters" in caplog.text)
+
+
 class Latest(random.Random):
     """Chooses the latest moment."""
 
