@@ -367,7 +367,8 @@ class HTTPClient:
         **by: Unpack[Authorship],
     ) -> tuple[TokenRecord, str]:
         """Return a new token of a service, which is shown this once, and what is known of it."""
-        expires = f"{max(1, round(lifetime.total_seconds()))}s" if lifetime else None
+        seconds = max(1, round(lifetime.total_seconds())) if lifetime else 0
+        expires = f"{seconds // 86_400}d{seconds % 86_400}s" if lifetime else None
         reply = self._change("POST", "/tokens", reason, by, {"service": service, "expires": expires})
         issued = self._read(_IssuedToken, reply)
         return TokenRecord.model_validate(issued.model_dump(exclude={"token"})), issued.token

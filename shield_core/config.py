@@ -164,7 +164,10 @@ class Configuration:
     @classmethod
     def read(cls, start: Path | None = None) -> Configuration:
         """Read the environment and the nearest file from ``start`` (the working directory) upwards."""
-        directory = (start or Path.cwd()).resolve()
+        try:
+            directory = (start or Path.cwd()).resolve()
+        except FileNotFoundError:  # somebody has deleted it
+            return cls(os.environ, {})
         for folder in (directory, *directory.parents):
             path = folder / FILE_NAME
             if path.is_file():

@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from shield_core.engine import ShieldEngine
+from shield_core.exceptions import InvalidInputError
 from shield_core.models import TokenRecord
 from shield_core.plan import Authorship
 from shield_core.snapshot import Snapshot
@@ -24,6 +25,8 @@ from shield_django.auth.authorities import Authority, Services
 from shield_django.auth.principals import Principal
 from shield_django.auth.tokens import SDK_TOKEN_EXPIRY, TOKEN_EXPIRY, InvalidToken, Token, Tokens
 from shield_django.stream.hub import Hub
+
+_LONGEST_LIFE = timedelta(days=3650)
 
 #: Where a request's own control plane is, in its ASGI scope.
 SCOPE_KEY = "shield.control"
@@ -96,6 +99,8 @@ class ControlPlane:
         **by: Unpack[Authorship],
     ) -> tuple[TokenRecord, str]:
         """Return a new token of a service, which is shown this once, and what is known of it."""
+        if lifetime is not None and lifetime > _LONGEST_LIFE:
+            raise InvalidInputError(f"A token lives {_LONGEST_LIFE.days} days at most.")
         token = self.tokens.make(service, "sdk", service=service, lifetime=lifetime)
         return self.engine.sync.record_token(token.record, reason, **by), self.tokens.sign(token)
 

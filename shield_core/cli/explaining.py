@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import click
 
 from shield_core.cli import limit_wording, output
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.options import Reading, reading, service_option
-from shield_core.cli.params import ANY_MOMENT, METHOD
+from shield_core.cli.params import METHOD, MOMENT
 from shield_core.cli.session import OwnCode
 from shield_core.cli.times import shown
 from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError
@@ -58,7 +58,7 @@ class _Found:
 @group.command("explain", example="explain GET /shop/items/42/ --at 'in 2h'")
 @click.argument("method", type=METHOD)
 @click.argument("url")
-@click.option("--at", type=ANY_MOMENT, help="When the request comes: 2026-03-01T14:30, 'in 2h' or '2h ago'.")
+@click.option("--at", type=MOMENT, help="When the request comes: 2026-03-01T14:30, 'in 2h' or '2h ago'.")
 @click.option("--env", metavar="NAME", help="In which environment; that of the target, if left out.")
 @service_option
 @reading
@@ -93,10 +93,8 @@ def _find(reading: Reading, snapshot: Snapshot, url: str) -> _Found:
     Raises AmbiguousRouteError where several services have one.
     """
     code = reading.session.code
-    if "/" not in url:
-        if code is not None and (template := code.template(url)) is not None:
-            return _Found(code.service, template)
-        raise InvalidKeyError(f"{url!r} is no URL: write its path, such as /payments/42.")
+    if code is not None and "/" not in url and (template := code.template(url)) is not None:
+        return _Found(code.service, template)
     key = RouteKey.parse(_path_of(url))
     key = key._replace(path=unquote(key.path))
     service = key.service or reading.service
@@ -137,10 +135,17 @@ def _own(code: OwnCode, path: str) -> _Found | None:
 
 
 def _path_of(url: str) -> str:
-    """Return the path of a URL, with the service before it that somebody may have written."""
-    if "://" in url:
-        return urlsplit(url).path or "/"
-    return url.partition("?")[0].partition("#")[0]
+    """Return the path of a URL, with the service before it that somebody may have written.
+
+    Raises InvalidKeyError where there is none.
+    """
+    path = url.partition("?")[0].partition("#")[0]
+    before, scheme, rest = path.partition("://")
+    if scheme and "/" not in before:
+        path = f"/{rest.partition('/')[2]}"
+    if "/" not in path:
+        raise InvalidKeyError(f"{url!r} is no URL: write its path, such as /payments/42.")
+    return path
 
 
 def _ambiguities(path: str, templates: list[str]) -> Iterator[str]:

@@ -57,6 +57,12 @@ class AliasGroup(click.Group):
         self.commands.update(other.commands)
         self.aliases |= other.aliases
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for text in args:
+            if not _is_text(text):
+                raise click.UsageError(f"{printable(text)!r} has bytes that are not UTF-8.", ctx)
+        return super().parse_args(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))
 
@@ -76,3 +82,11 @@ class AliasGroup(click.Group):
         except ShieldException as refusal:
             # A server's words too, which shall not write on the terminal but be read there.
             raise click.ClickException(printable(str(refusal))) from refusal
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

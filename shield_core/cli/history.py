@@ -10,7 +10,7 @@ from shield_core.audit import digest, first_break
 from shield_core.cli import output
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.options import Reading, reading, service_option
-from shield_core.cli.params import PAST_MOMENT
+from shield_core.cli.params import PAST_MOMENT, ROUTE
 from shield_core.cli.times import shown
 from shield_core.exceptions import RouteNotFoundException
 from shield_core.keys import Scope
@@ -25,7 +25,7 @@ _HEADS = ("TIME", "ACTION", "WHAT", "FROM", "TO", "ACTOR", "VIA", "REASON", "NOT
 
 @group.command(aliases=["log"], example='audit --route GET:/payments/ --since "2h ago"')
 @click.argument("verify", required=False, type=click.Choice(["verify"]))
-@click.option("--route", help="Only this route.")
+@click.option("--route", type=ROUTE, help="Only this route.")
 @service_option
 @click.option("--actor", help="Only what this person did.")
 @click.option("--action", help="Only this action, such as disable or maintenance_on.")
@@ -117,10 +117,18 @@ def _verify(reading: Reading) -> None:
     entries = reading.client.get_audit_log(limit=None)
     broken = first_break(reversed(entries))
     head = entries[0].hash if entries else ""
+    is_complete = not (entries and entries[-1].prev_hash)
     if reading.as_json:
         data = broken.model_dump() if broken else None
         output.print_json(
-            reading.session, {"ok": broken is None, "entries": len(entries), "head": head, "broken": data}
+            reading.session,
+            {
+                "ok": broken is None,
+                "entries": len(entries),
+                "complete": is_complete,
+                "head": head,
+                "broken": data,
+            },
         )
     if broken is not None:
         raise click.ClickException(_broken_sentence(broken, len(entries), reading.session.zone))
@@ -131,6 +139,7 @@ def _verify(reading: Reading) -> None:
             ("chain", "holds"),
             ("entries", str(len(entries))),
             ("oldest", shown(oldest.timestamp, zone) if oldest else ""),
+            ("older ones", "" if is_complete else "not kept any more"),
             ("newest", shown(newest.timestamp, zone) if newest else ""),
             ("last hash", head),
         ]

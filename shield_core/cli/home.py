@@ -21,6 +21,8 @@ from shield_core.exceptions import ShieldException
 
 _NAME = "config.json"
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Not waiting where it is a pipe.
+_READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class HomeError(ShieldException):
@@ -105,7 +107,7 @@ class Home:
     def _read(self, folder: int) -> Kept:
         try:
             self._refuse_others(os.fstat(folder), self.folder)
-            descriptor = os.open(_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            descriptor = os.open(_NAME, _READ_FILE, dir_fd=folder)
             with open(descriptor, encoding="utf-8") as file:
                 self._refuse_others(os.fstat(descriptor), self.path)
                 return Kept.model_validate(json.load(file))
@@ -113,7 +115,7 @@ class Home:
             return Kept()
         except OSError as error:
             raise self._trouble(error) from error
-        except (ValidationError, ValueError) as error:
+        except (ValidationError, ValueError, RecursionError) as error:
             raise HomeError(f"{self.path} cannot be understood: delete it and log in again.") from error
 
     def _write(self, folder: int, kept: Kept) -> None:

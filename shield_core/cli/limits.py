@@ -12,12 +12,13 @@ from shield_core.cli import limit_wording as wording
 from shield_core.cli import output
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.options import Edit, Function, Reading, asking, mutation, reading, service_option
-from shield_core.cli.params import EXEMPT_OR_NONE, LIMIT, TIER
+from shield_core.cli.params import EXEMPT_OR_NONE, LIMIT, LINE, ROUTE, TIER
 from shield_core.cli.scoped import ScopedCommand, scoped_group
 from shield_core.cli.wording import subject
 from shield_core.exceptions import InvalidKeyError
 from shield_core.keys import EVERYTHING, RouteKey, Scope
 from shield_core.models import Algorithm, KeyStrategy
+from shield_core.rate_limit.grammar import MAX_AMOUNT
 
 group = AliasGroup("rl", help="Rate limits of routes.")
 
@@ -53,7 +54,7 @@ _OF_ANY_SCOPE = (
         type=click.Choice(["exempt", "fallback_ip", "block"]),
         help="What a caller without such a key meets.",
     ),
-    click.option("--burst", "-b", type=click.IntRange(min=0), help="So many requests more at once."),
+    click.option("--burst", "-b", type=click.IntRange(0, MAX_AMOUNT), help="So many requests more at once."),
     click.option("--shadow/--no-shadow", default=None, help="Count and report, and block nobody."),
 )
 _OF_WIDE_SCOPES = (
@@ -71,7 +72,7 @@ _OF_ROUTES = (
         "--tier", "tiers", type=TIER, multiple=True, help=f"The limit of a kind of callers{_replaces}"
     ),
     click.option("--exempt-ip", "exempt_ips", multiple=True, help=f"An address or a network{_replaces}"),
-    click.option("--exempt-role", "exempt_roles", multiple=True, help=f"A role of users{_replaces}"),
+    click.option("--exempt-role", "exempt_roles", type=LINE, multiple=True, help=f"A role{_replaces}"),
 )
 
 
@@ -126,7 +127,7 @@ def list_(reading: Reading) -> None:
 
 def _on_route(function: Function) -> Function:
     """Give a change its ROUTE with a method, and the service that a bare path belongs to."""
-    return click.argument("route")(_method_option(service_option(mutation(asking(function)))))
+    return click.argument("route", type=ROUTE)(_method_option(service_option(mutation(asking(function)))))
 
 
 @group.command("set", example="rl set GET:/payments/ 100/minute --key user --tier pro=1000/minute")
@@ -169,7 +170,7 @@ def reset(edit: Edit, route: str, method: str | None, all_methods: bool) -> None
 
 
 @group.command(example="rl hits GET:/payments/ --limit 20")
-@click.argument("route", required=False)
+@click.argument("route", type=ROUTE, required=False)
 @_method_option
 @service_option
 @click.option("--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True)

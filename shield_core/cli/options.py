@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from shield_core.cli import output, waiting, wording
 from shield_core.cli.client import Client
-from shield_core.cli.params import ACTOR, LASTING, MOMENT, SERVICE, SPAN, Timing
+from shield_core.cli.params import ACTOR, LASTING, LINE, MOMENT, SERVICE, SPAN, Timing
 from shield_core.cli.session import Session, current_session
 from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError
 from shield_core.keys import RouteKey, Scope
@@ -149,8 +149,8 @@ def mutation(function: Function) -> Function:
         click.option(
             "--actor", type=ACTOR, envvar="SHIELD_ACTOR", show_envvar=True, help="Who is doing this."
         ),
-        click.option("--note", default="", help="For operators only: audit log and admin."),
-        click.option("--reason", "-r", default="", help="Shown to callers, and in the audit log."),
+        click.option("--note", type=LINE, default="", help="For operators only: audit log and admin."),
+        click.option("--reason", "-r", type=LINE, default="", help="Shown to callers, and in the audit log."),
     ):
         command = option(command)
     return command

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -51,7 +52,18 @@ def chosen(to: Streams, error: AmbiguousRouteError, *, several: bool = True) -> 
 
 
 def print_json(to: Streams, data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, default=_utc), file=to.out)
+    print_text(to, json.dumps(data, indent=2, default=_utc))
+
+
+def print_text(to: Streams, text: str, *, color: bool = False) -> None:
+    try:
+        click.echo(text, file=to.out, color=color)
+    except BrokenPipeError:
+        raise  # "| head", which click ends quietly
+    except OSError as error:
+        with suppress(OSError):
+            (to.out or sys.stdout).close()  # or Python tries once more at its end
+        raise click.ClickException(f"The output cannot be written: {error.strerror or error}.") from error
 
 
 def print_table(to: Streams, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -83,7 +95,7 @@ def _render(to: Streams, table: Table) -> None:
     console = Console(file=text, width=width, force_terminal=terminal, no_color=plain, highlight=False)
     console.print(table, soft_wrap=False)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    click.echo("\n".join(lines).strip("\n"), file=to.out, color=terminal)
+    print_text(to, "\n".join(lines).strip("\n"), color=terminal)
 
 
 def _is_terminal(to: Streams) -> bool:

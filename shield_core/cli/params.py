@@ -11,10 +11,13 @@ from typing import Any
 import click
 
 from shield_core.cli.session import Session
-from shield_core.cli.times import parse_any_moment, parse_lasting, parse_moment, parse_past_moment, parse_span
+from shield_core.cli.times import parse_lasting, parse_moment, parse_past_moment, parse_span
 from shield_core.keys import ExemptEntry, Scope, check_service
 from shield_core.models import MaintenanceWindow, WindowStatus
 from shield_core.rate_limit.grammar import Rate
+
+#: What a Shield Server, too, takes no text with.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class _Text(click.ParamType):  # type: ignore[type-arg]  # newer clicks only
@@ -53,16 +56,36 @@ def _exempt_entry(text: str) -> str:
     return text.strip()
 
 
+def _line(text: str, longest: int = 1000) -> str:
+    if len(text) > longest:
+        raise ValueError(f"This has {len(text)} characters, and may have {longest}.")
+    if _CONTROL.search(text):
+        raise ValueError("This must be one line, without control characters.")
+    return text
+
+
+def _filled_line(text: str) -> str:
+    if not text.strip():
+        raise ValueError("This must not be empty.")
+    return _line(text, 500)
+
+
 def _actor(text: str) -> str:
     if text.strip().lower() in ("", "system"):
         raise ValueError("A change needs a person's name: 'system' is Shield itself.")
-    return text.strip()
+    return _line(text.strip(), 255)
 
 
 def _method(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z-]*", text):
         raise ValueError(f"{text!r} is no method: write GET, POST, or WS for a WebSocket.")
     return text.upper()
+
+
+def _token_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z_-]{1,255}", text):
+        raise ValueError(f"{text!r} is no token's ID: 'token list' shows them.")
+    return text
 
 
 def _limit(text: str) -> str:
@@ -82,8 +105,11 @@ def _tier(text: str) -> dict[str, str] | str:
 SPAN = _Text("span", parse_span)
 MOMENT = _Moment(parse_moment)
 PAST_MOMENT = _Moment(parse_past_moment)
-ANY_MOMENT = _Moment(parse_any_moment)
 LASTING = _Moment(parse_lasting, "span")
+LINE = _Text("text", _line)
+ENVIRONMENT = _Text("name", _filled_line)
+ROUTE = _Text("route", _filled_line)
+TOKEN_ID = _Text("id", _token_id)
 METHOD = _Text("method", _method)
 EXEMPT_ENTRY = _Text("path", _exempt_entry)
 SERVICE = _Text("service", lambda text: check_service(text) if text else "")

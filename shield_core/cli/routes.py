@@ -21,7 +21,7 @@ from shield_core.cli.options import (
     service_option,
     timing_options,
 )
-from shield_core.cli.params import Timing
+from shield_core.cli.params import ENVIRONMENT, ROUTE, Timing
 from shield_core.exceptions import AmbiguousRouteError
 from shield_core.models import RouteState, RouteStatus
 from shield_core.plan import RouteAction
@@ -51,7 +51,7 @@ def _on_target(function: Function, *, required: bool) -> Function:
         click.option("--all-methods", is_flag=True, help="All methods that the path of ROUTE has, at once."),
         mutation,
         service_option,
-        click.argument("route", required=required),
+        click.argument("route", type=ROUTE, required=required),
     ):
         made = option(made)
     return made
@@ -82,7 +82,7 @@ def _change(edit: Edit, target: Target, action: RouteAction, **what: Any) -> lis
 
 
 @group.command(example="status GET:/payments/")
-@click.argument("route", required=False)
+@click.argument("route", type=ROUTE, required=False)
 @click.option(
     "--status",
     "statuses",
@@ -203,7 +203,7 @@ def env() -> None:
 
 @env.command("set", example="env set GET:/debug/ dev staging")
 @_on_route
-@click.argument("envs", nargs=-1, required=True)
+@click.argument("envs", type=ENVIRONMENT, nargs=-1, required=True)
 def env_set(edit: Edit, target: Target, envs: tuple[str, ...]) -> None:
     """Answer 404 outside the environments ENVS."""
     _change(edit, target, "env", envs=envs)

@@ -7,6 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
+from pydantic import ValidationError
+
 from shield_core.cli.home import Login
 from shield_core.cli.session import Session
 from shield_core.client import HTTPClient, any_node
@@ -19,6 +22,9 @@ from shield_core.exceptions import (
 )
 from shield_core.remote.connection import Connection, Reply
 from shield_core.remote.credentials import credentials
+
+#: From which status on it is the server that fails.
+_FAILING = 500
 
 
 def address_of(url: str) -> str:
@@ -38,7 +44,7 @@ def log_in(address: str, username: str, password: str) -> Login:
         ) from error
     except BackendError as error:
         raise _helped(error) from error
-    except ValueError as error:
+    except ValidationError as error:
         raise ServerError(f"{address} lets nobody in as a Shield Server does.") from error
 
 
@@ -71,8 +77,9 @@ class Access:
             return f"{self.address} does not let in with {self.variable}: {said}"
         if self.login is None:
             return f"You are not logged in at {self.address}: run 'shield login'."
+        again = f"shield login {self.login.username}".rstrip()
         ended = "has expired" if self.login.has_expired else "is not valid any more"
-        return f"Your login at {self.address} {ended}: run 'shield login {self.login.username}' again."
+        return f"Your login at {self.address} {ended}: run '{again}' again."
 
 
 class ServerClient(HTTPClient):
@@ -118,7 +125,10 @@ def _connection(address: str, **given: Any) -> Connection:
 
 
 def _helped(error: BackendError) -> BackendError:
-    """Return an error that says what to do, where a server was not reached at all."""
-    if type(error) is not BackendError:
+    """Return an error that says what to do, where a server was not reached at all or fails."""
+    said = str(error).rstrip(".")
+    if isinstance(error, ServerError) and error.status >= _FAILING:
+        return ServerError(f"{said}. Try again; its log says why.", error.retry_after, error.status)
+    if not isinstance(error.__cause__, httpx2.HTTPError | httpx2.StreamError):
         return error
-    return BackendError(f"{str(error).rstrip('.')}. Is it running? 'shield config show' tells its address.")
+    return BackendError(f"{said}. Is it running? 'shield config show' tells its address.")

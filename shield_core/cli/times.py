@@ -26,13 +26,15 @@ def parse_span(text: str) -> timedelta:
 
 
 def parse_moment(text: str, zone: tzinfo | None, now: datetime) -> datetime:
-    """Return the moment (UTC) of an ISO 8601 text, or of '2h' and 'in 2h', counted from ``now``.
+    """Return the moment (UTC) of an ISO 8601 text, of '2h' and 'in 2h' from ``now`` on, or of '2h ago'.
 
     A text without a zone is taken in ``zone`` (None: the machine's own). Raises ValueError.
     """
     span = text.strip().lower().removeprefix("in ")
     if _SPAN.fullmatch(span.strip()):
         return _shifted(text, now, parse_span(span))
+    if span.endswith(" ago"):
+        return parse_past_moment(text, zone, now)
     return _parse_iso(text, zone, "2026-03-01T14:30, 2h or 'in 2h'")
 
 
@@ -42,13 +44,6 @@ def parse_past_moment(text: str, zone: tzinfo | None, now: datetime) -> datetime
     if _SPAN.fullmatch(span.strip()):
         return _shifted(text, now, -parse_span(span))
     return _parse_iso(text, zone, "2026-03-01T14:30, 2h or '2h ago'")
-
-
-def parse_any_moment(text: str, zone: tzinfo | None, now: datetime) -> datetime:
-    """Return the moment (UTC) of an ISO 8601 text, of 'in 2h' or of '2h ago'. Raises ValueError."""
-    if text.strip().lower().endswith(" ago"):
-        return parse_past_moment(text, zone, now)
-    return parse_moment(text, zone, now)
 
 
 def parse_lasting(text: str, zone: tzinfo | None, now: datetime) -> timedelta | datetime:

@@ -9,7 +9,7 @@ import click
 from shield_core.cli import output
 from shield_core.cli.group import AliasGroup
 from shield_core.cli.options import Edit, Reading, mutation, reading, service_option
-from shield_core.cli.params import SPAN
+from shield_core.cli.params import SPAN, TOKEN_ID
 from shield_core.cli.times import shown
 from shield_core.models import TokenRecord
 
@@ -38,7 +38,7 @@ def create(edit: Edit, expires: timedelta | None) -> None:
         {**record.model_dump(), "token": token},
     )
     if not edit.as_json:
-        click.echo(token, file=edit.session.out)
+        output.print_text(edit.session, token)
 
 
 @group.command("list", example="token list --service payments-service")
@@ -57,7 +57,7 @@ def list_(reading: Reading) -> None:
 
 
 @group.command(example="token revoke 0b5f2c9e7d414d0f8a4b6c1d2e3f4a5b")
-@click.argument("token_id", metavar="ID")
+@click.argument("token_id", metavar="ID", type=TOKEN_ID)
 @mutation
 def revoke(edit: Edit, token_id: str) -> None:
     """Refuse a token from now on, on every node, and end its event streams."""

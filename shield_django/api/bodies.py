@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -18,7 +18,6 @@ from shield_core.rate_limit.hits import KEPT
 from shield_django.api.fields import Moment, Service, Span, Text, Texts, Truth, Whole
 from shield_django.models import STORE_KEY_LENGTH
 
-_LONGEST_LIFE = timedelta(days=3650)
 _MOST = 1000
 
 
@@ -210,11 +209,6 @@ class NewToken(Change):
 
     service = Service()
     expires = Span(required=False, allow_null=True)
-
-    def validate_expires(self, span: timedelta | None) -> timedelta | None:
-        if span is not None and span > _LONGEST_LIFE:
-            raise serializers.ValidationError(f"A token lives {_LONGEST_LIFE.days} days at most.")
-        return span
 
 
 class _FromService(Body):

@@ -154,11 +154,23 @@ def test_wrong_usage_is_exit_2(shield: Shield, line: str) -> None:
     assert shield(f"explain {line}").exit_code == 2
 
 
-def test_what_is_no_url_is_refused(shield: Shield) -> None:
-    result = shield("explain GET payments")
+@pytest.mark.parametrize("text", ["payments", "?next=/payments/", "''"])
+def test_what_is_no_url_is_refused(shield: Shield, text: str) -> None:
+    result = shield(f"explain GET {text}")
 
     assert result.exit_code == 1
-    assert "'payments' is no URL: write its path, such as /payments/42." in result.stderr
+    assert f"{text.strip(chr(39))!r} is no URL: write its path, such as /payments/42." in result.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[shop/payments/", "HTTPS://shop:99999/payments/?a=b#c", "/payments/?next=http://a/b"]
+)
+def test_of_a_url_only_the_path_counts(shield: Shield, url: str) -> None:
+    assert "route        GET:/payments/\n" in shield(f"explain GET {url}").stdout
+
+
+def test_a_path_may_have_an_address_in_it(shield: Shield) -> None:
+    assert "route        unknown" in shield("explain GET /to/http://shop/payments/").stdout
 
 
 # -- a person at a terminal -----------------------------------------------------------------------

@@ -128,6 +128,20 @@ def test_verify_names_the_first_entry_that_does_not_fit(
     assert (data["ok"], data["broken"]["id"]) == (False, broken.id)
 
 
+def test_verify_tells_that_the_oldest_are_gone(
+    shield: Shield, engine: ShieldEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads(shield("audit verify --format json").stdout)["complete"] is True
+    log = engine.sync.get_audit_log()[:-1]
+    monkeypatch.setattr(type(engine.sync), "get_audit_log", lambda *_, **__: log)
+
+    result = shield("audit verify")
+    data = json.loads(shield("audit verify --format json").stdout)
+
+    assert "older ones  not kept any more" in result.stdout
+    assert (data["ok"], data["complete"]) == (True, False)
+
+
 def test_verify_reads_the_whole_log(shield: Shield) -> None:
     assert shield("audit verify --actor ann@desk").exit_code == 2
     assert json.loads(shield("audit verify --format json", client=ShieldEngine().sync).stdout)["entries"] == 0

@@ -40,6 +40,7 @@ def test_what_is_no_span(text: str) -> None:
     [
         ("2h", NOW + timedelta(hours=2)),
         ("in 2h", NOW + timedelta(hours=2)),
+        ("2h ago", NOW - timedelta(hours=2)),
         ("In 1h30m", NOW + timedelta(minutes=90)),
         ("2026-03-01T14:30", datetime(2026, 3, 1, 13, 30, tzinfo=UTC)),
         ("2026-07-01 14:30", datetime(2026, 7, 1, 12, 30, tzinfo=UTC)),
@@ -58,7 +59,7 @@ def test_past_moments() -> None:
     assert parse_past_moment("2026-02-01", BERLIN, NOW) == datetime(2026, 1, 31, 23, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "in", "2h ago", "2026-13-01", "9999999w"])
+@pytest.mark.parametrize("text", ["", "soon", "in", "ago", "in 2h ago", "2026-13-01", "9999999w"])
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError):
         parse_moment(text, BERLIN, NOW)

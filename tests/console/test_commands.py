@@ -219,6 +219,31 @@ def test_what_is_no_shield_server_is_told(run: Run, answer: Any, said: str) -> N
         assert said in sentence(run("status", SHIELD_SERVER_URL=stranger.address))
 
 
+@pytest.mark.parametrize("expires", ["3651d", "99999d", "999999w"])
+def test_a_token_that_would_live_too_long_is_refused(logged_in: Script, run: Run, expires: str) -> None:
+    said = sentence(run("token", "create", "--service", PAYMENTS, "--expires", expires))
+    assert said == "A token lives 3650 days at most."
+
+
+def test_what_a_server_says_to_a_login_is_told(run: Run, server: ServerProcess) -> None:
+    said = sentence(run("login", "a" * 151, "-p", "x", SHIELD_SERVER_URL=server.address))
+    assert said == "username: Ensure this field has no more than 150 characters."
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_server_that_fails_says_why_in_its_log(run: Run, status: int) -> None:
+    with Stranger([], status) as stranger:
+        said = sentence(run("status", SHIELD_SERVER_URL=stranger.address))
+    assert said == f"{stranger.address} answered {status}. Try again; its log says why."
+
+
+def test_a_token_that_cannot_be_read_is_no_matter_of_the_server(run: Run, server: ServerProcess) -> None:
+    said = sentence(run("status", SHIELD_SERVER_URL=server.address, SHIELD_TOKEN_FILE="/nowhere/token"))
+    assert said == (
+        "The token file /nowhere/token cannot be read: [Errno 2] No such file or directory: '/nowhere/token'"
+    )
+
+
 def test_what_is_no_shield_server_lets_nobody_in(run: Run, home: Home) -> None:
     for answer in ({"token": 5}, {"token": "t", "expires_at": "soon"}, []):
         with Stranger(answer) as stranger:

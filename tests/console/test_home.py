@@ -103,7 +103,7 @@ def test_a_link_where_the_new_file_is_written_is_replaced(home: Home, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"tokens": {"http://a": {"token": 1}}}', '{"tokens": []}']
+    "content", ["", "{", "[]", 100_000 * "[", '{"tokens": {"http://a": {"token": 1}}}', '{"tokens": []}']
 )
 def test_a_damaged_file_is_one_sentence_that_says_what_to_do(home: Home, content: str) -> None:
     home.folder.mkdir(mode=0o700)
@@ -113,6 +113,14 @@ def test_a_damaged_file_is_one_sentence_that_says_what_to_do(home: Home, content
     with pytest.raises(HomeError, match="cannot be understood: delete it and log in again") as caught:
         home.read()
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(home: Home) -> None:
+    home.folder.mkdir(mode=0o700)
+    os.mkfifo(home.path, 0o600)
+
+    with pytest.raises(HomeError, match="cannot be understood"):
+        home.read()
 
 
 def test_what_others_keep_there_stays(home: Home) -> None:

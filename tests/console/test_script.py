@@ -312,3 +312,38 @@ def test_a_server_that_hangs_up_is_one_sentence(script: Script) -> None:
     assert re.fullmatch(
         r"Error: The Shield Server at \S+ cannot be reached: .* tells its address\.\n", said[1]
     )
+
+
+def test_output_that_cannot_be_written_is_one_sentence(logged_in: Script) -> None:
+    for form in ("table", "json"):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [str(PROGRAM), "status", "--format", form],
+                env=logged_in.environment,
+                cwd=logged_in.cwd,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (
+            1,
+            "Error: The output cannot be written: No space left on device.\n",
+        )
+
+
+def test_a_working_directory_that_is_gone_is_no_trouble(script: Script, state: Path, tmp_path: Path) -> None:
+    script.cwd = tmp_path / "gone"
+    script.cwd.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f'rmdir {script.cwd} && exec "$0" status --format json', str(PROGRAM)],
+        env={**script.environment, "SHIELD_BACKEND": "file", "SHIELD_FILE_PATH": str(state)},
+        cwd=script.cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [one["path"] for one in json.loads(done.stdout)] == [KEY]
