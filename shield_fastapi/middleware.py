@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -37,6 +38,8 @@ Response = Callable[[Request, Any], Any]
 
 #: Set in the scope of a request to the engine that has decided on its very route.
 DECIDED_BY = "shield.engine"
+#: The applications of an engine that are between their start and their end.
+_running: WeakKeyDictionary[ShieldEngine, WeakSet[ShieldMiddleware]] = WeakKeyDictionary()
 _ANSWERED = ("maintenance", "disabled", "env_gated", "rate_limited")
 
 
@@ -168,15 +171,20 @@ class ShieldMiddleware:
 
     async def _start(self) -> None:
         """Start the engine; one whose store hangs or is down must not keep the application waiting."""
+        _running.setdefault(self.engine, WeakSet()).add(self)
         self._starting = asyncio.create_task(self.engine.start())
         self._starting.add_done_callback(_tell_of_failure)
         await asyncio.sleep(0)  # it has made this loop the backend's home by now
         await self._replica.ready_async()
 
     async def _stop(self) -> None:
+        """Stop the engine, unless another application of this process goes on with it."""
         if self._starting is not None:
             self._starting.cancel()
-        await self.engine.stop()
+        running = _running.setdefault(self.engine, WeakSet())
+        running.discard(self)
+        if not running:
+            await self.engine.stop()
 
 
 def _tell_of_failure(starting: asyncio.Task[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -436,6 +437,35 @@ def test_attached_to_an_application_with_a_lifespan_of_its_own(
         assert client.get("/pay").status_code == 503
     assert told == [("begins", "live"), ("ends", "live")]
     node.engine.sync.disable_service_maintenance(service)
+
+
+def test_the_end_of_one_application_leaves_the_other_one_of_the_process_following(node, sdk, service):
+    """As a public and an internal application of one service."""
+    internal = FastAPI()
+    sdk.attach(internal)
+    with TestClient(application(sdk)) as client:
+        with TestClient(internal) as other:
+            assert other.get("/nothing").status_code == 404
+        assert client.get("/pay").status_code == 200
+        node.engine.sync.enable_service_maintenance(service)
+        eventually(lambda: client.get("/pay").status_code == 503)
+        node.engine.sync.disable_service_maintenance(service)
+    eventually(lambda: not any(one.name == "shield-stream" for one in threading.enumerate()))
+
+
+def test_an_application_to_which_it_is_attached_twice_is_counted_once(sdk):
+    app = FastAPI()
+    sdk.attach(app)
+    sdk.attach(app)
+
+    @app.get("/limited")
+    @rate_limit("3/minute")
+    async def limited() -> str:
+        return "limited"
+
+    with TestClient(app, client=("203.0.113.5", 1)) as client:
+        assert [client.get("/limited").status_code for _ in range(4)] == [200, 200, 200, 429]
+    eventually(lambda: not any(one.name == "shield-stream" for one in threading.enumerate()))
 
 
 def test_routes_of_mounted_applications_and_websockets(
