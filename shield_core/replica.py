@@ -22,7 +22,7 @@ from typing import Literal
 from shield_core import forking, plan, recovery
 from shield_core.backends.base import ShieldBackend, SyncNativeBackend
 from shield_core.declarations import Declaration
-from shield_core.exceptions import BackendError, InvalidInputError
+from shield_core.exceptions import BackendError
 from shield_core.keys import EVERYTHING, RouteKey
 from shield_core.models import GlobalMaintenanceConfig
 from shield_core.ports import PlainPort, drive
@@ -334,26 +334,32 @@ class Replica:
 
     def _turn(self) -> None:
         """Look at the store once, waiting for a change up to the refresh interval."""
-        if self._snapshot is None or self._lost is not None:
+        known = self._lost or self._snapshot
+        recovers = self._lost is not None and self._backend.reconciles
+        if known is None or recovers:
             self._reload()
         else:
             patience = self._pause if self._loaded.done() else 0.0
-            changes = drive(self._port.watch(self._snapshot.cursor, patience))
+            changes = drive(self._port.watch(known.cursor, patience))
             if changes.reset:
                 self._reload()
+            elif self._lost is not None:
+                self._follow_lost(self._lost, changes)
             elif self._overtake(changes):
                 self._tell(changes)
         self._contacted()
-        if self._lost is not None:
+        if self._lost is not None and self._backend.reconciles:
             self._recover(self._lost)
         else:
             self._reporter.report(self._stop)
 
+    def _follow_lost(self, found: Snapshot, changes: Changes) -> None:
+        """Hear what operators do in the emptied store, where it is the server that recovers."""
+        if changes.cursor != found.cursor:
+            self._install(found.apply(changes, advance=True))
+
     def _recover(self, found: Snapshot) -> None:
         """Let operators work on the emptied store, and put the rules back when they ask for it."""
-        if not self._backend.reconciles:
-            self._stop.wait(self._refresh_interval)
-            return
         if self._backend.atomic:
             self._register()  # elsewhere it would hide the loss from those who have not looked yet
         if recovery.is_requested(found) and self._snapshot is not None:

@@ -26,6 +26,7 @@ from shield_core.engine import ShieldEngine
 from shield_core.keys import RouteKey
 from shield_core.models import RouteState
 from shield_core.remote import connection
+from shield_core.snapshot import Snapshot
 from shield_django.stream import hub
 from tests.conftest import eventually
 from tests.sdk.node import Node
@@ -425,3 +426,27 @@ def test_a_server_whose_store_was_lost_opens_nothing_until_an_operator_accepts_i
         assert blocks(engine) == "fraud"
         node.engine.sync.reset_all("as it is")
         eventually(lambda: engine.status().state == "live" and blocks(engine) == "")
+
+
+def test_operators_work_on_an_emptied_store_which_is_followed_and_not_asked_again_and_again(
+    follow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "state.json"
+    with Node(lambda: FileBackend(store)) as node:
+        engine = live(follow(node.address, node.token("payments")))
+        node.engine.sync.disable("payments:GET:/pay", "fraud")
+        eventually(lambda: blocks(engine) == "fraud")
+        node.stop()
+        store.unlink()
+        node.start()
+        eventually(lambda: engine.status().state == "store_lost")
+        eventually(lambda: {one.path for one in node.engine.sync.list_states()} >= {"payments:GET:/pay"})
+        eventually(lambda: not engine.replica.unregistered)
+        loads: list[Snapshot] = []
+        ask = engine.backend._ask
+        monkeypatch.setattr(engine.backend, "_ask", lambda: loads.append(found := ask()) or found)
+        for reason in ("moving", "still moving"):
+            node.engine.sync.enable_service_maintenance("payments", reason)
+            eventually(lambda reason=reason: blocks(engine) == reason)
+        assert engine.status().state == "store_lost"
+        assert loads == []
