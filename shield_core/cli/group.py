@@ -20,7 +20,9 @@ class ExampleCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example"):
-            formatter.write_text(f"{ctx.find_root().info_name} {self.example}")
+            # Not wrapped, so that it can be pasted.
+            indent = " " * formatter.current_indent
+            formatter.write(f"{indent}{ctx.find_root().info_name} {self.example}\n")
 
 
 class AliasGroup(click.Group):

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import click
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -68,7 +69,10 @@ def print_text(to: Streams, text: str, *, color: bool = False) -> None:
 
 def print_table(to: Streams, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: fitted to a terminal by wrapping, as wide as need be elsewhere."""
-    table = Table(box=box.SIMPLE_HEAD if _is_terminal(to) else None, pad_edge=False, highlight=False)
+    if not _is_terminal(to):
+        print_text(to, _aligned([heads, *rows]))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
     for head in heads:
         table.add_column(head, overflow="fold")
     for row in rows:
@@ -78,24 +82,38 @@ def print_table(to: Streams, heads: Sequence[str], rows: Sequence[Sequence[str]]
 
 def print_fields(to: Streams, fields: Sequence[tuple[str, str]]) -> None:
     """Print one thing: a name and a value per line, without those that are empty."""
+    rows = [field for field in fields if field[1]]
+    if not _is_terminal(to):
+        print_text(to, _aligned(rows))
+        return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
-    for name, value in fields:
-        if value:
-            table.add_row(name, _cell(value))
+    for name, value in rows:
+        table.add_row(name, _cell(value))
     _render(to, table)
 
 
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return columns, as rich aligns them; it takes seconds for some thousand routes."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(map(set_cell_size, row, widths)) for row in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def _render(to: Streams, table: Table) -> None:
-    terminal = _is_terminal(to)
-    width = shutil.get_terminal_size().columns if terminal else 1_000_000
     text = io.StringIO()
-    plain = not terminal or bool(os.environ.get("NO_COLOR"))
-    console = Console(file=text, width=width, force_terminal=terminal, no_color=plain, highlight=False)
+    console = Console(
+        file=text,
+        width=shutil.get_terminal_size().columns,
+        force_terminal=True,
+        no_color=bool(os.environ.get("NO_COLOR")),
+        highlight=False,
+    )
     console.print(table, soft_wrap=False)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    print_text(to, "\n".join(lines).strip("\n"), color=terminal)
+    print_text(to, "\n".join(lines).strip("\n"), color=True)
 
 
 def _is_terminal(to: Streams) -> bool:
@@ -109,7 +127,7 @@ def _cell(value: str) -> Text:
 
 def printable(text: str) -> str:
     """Return ``text`` without the line breaks and escape sequences that somebody may have put in."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _utc(moment: datetime) -> str:

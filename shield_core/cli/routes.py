@@ -153,7 +153,7 @@ def maintenance(edit: Edit, target: Target, timing: Timing, read_only: bool) -> 
         _change(edit, target, "maintenance", until=timing.end, read_only=read_only)
 
 
-@group.command(example="schedule GET:/payments/ --start 2026-03-01T22:00 --end 2026-03-01T23:30")
+@group.command(example="schedule GET:/payments/ --start 'in 2h' --for 90m")
 @_on_route
 @timing_options
 @read_only_option

@@ -29,7 +29,7 @@ _FAILING = 500
 
 def address_of(url: str) -> str:
     """Return the one way to write the address of a server, under which its token is kept."""
-    return ",".join(_connection(url).nodes)
+    return ",".join(str(httpx2.URL(node)).rstrip("/") for node in _connection(url).nodes)
 
 
 def log_in(address: str, username: str, password: str) -> Login:

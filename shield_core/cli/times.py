@@ -72,9 +72,12 @@ def _shifted(text: str, now: datetime, span: timedelta) -> datetime:
 
 def _parse_iso(text: str, zone: tzinfo | None, examples: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text.strip())
-        if moment.tzinfo is None and zone is not None:
-            moment = moment.replace(tzinfo=zone)
-        return moment.astimezone(UTC)
+        written = datetime.fromisoformat(text.strip())
+        moment = written if written.tzinfo or zone is None else written.replace(tzinfo=zone)
+        moment = moment.astimezone(UTC)
+        is_skipped = written.tzinfo is None and moment.astimezone(zone).replace(tzinfo=None) != written
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"{text!r} is not a time: write {examples}.") from None
+    if is_skipped:
+        raise ValueError(f"There is no {text!r} in this time zone: clocks are put forward over it.")
+    return moment

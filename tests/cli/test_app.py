@@ -32,10 +32,10 @@ def test_the_help_of_each_command_shows_an_example_that_parses(
     result = shield(" ".join([*names, "--help"]))
 
     assert result.exit_code == 0
-    example = re.sub(r"\s+", " ", result.stdout.split("Example:")[1]).strip()
+    example = result.stdout.split("Example:")[1].strip()
+    assert "\n" not in example, "the example cannot be pasted"
     assert example.startswith(f"shield {' '.join(names)}")
-    later = example.replace("2026-", "2036-")
-    assert shield(later.removeprefix("shield ")).exit_code in (0, 1), "the example is a usage error"
+    assert shield(example.removeprefix("shield ")).exit_code in (0, 1), "the example is a usage error"
 
 
 def test_aliases_are_listed_with_their_command(shield: Shield) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -51,6 +52,21 @@ def test_what_is_no_span(text: str) -> None:
 )
 def test_moments(text: str, moment: datetime) -> None:
     assert parse_moment(text, BERLIN, NOW) == moment
+
+
+@pytest.mark.parametrize("zone", [BERLIN, None])
+def test_a_time_that_clocks_skip_is_none(zone: ZoneInfo | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        with pytest.raises(ValueError, match="clocks are put forward over it"):
+            parse_moment("2027-03-28T02:30", zone, NOW)
+        assert parse_moment("2027-03-28T03:00", zone, NOW) == datetime(2027, 3, 28, 1, tzinfo=UTC)
+        twice = parse_moment("2027-10-31T02:30", zone, NOW)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert twice == datetime(2027, 10, 31, 0, 30, tzinfo=UTC)
 
 
 def test_past_moments() -> None:

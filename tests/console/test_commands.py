@@ -252,6 +252,15 @@ def test_what_is_no_shield_server_lets_nobody_in(run: Run, home: Home) -> None:
             assert stranger.address not in home.read().tokens
 
 
+def test_an_address_is_kept_in_one_way_to_write_it(run: Run, home: Home) -> None:
+    before = home.path.read_bytes()
+
+    run("config", "set-url", "HTTPS://Shield.Example/sub/, https://b:9000/")
+
+    assert home.read().server_url == "https://shield.example/sub,https://b:9000"
+    home.path.write_bytes(before)
+
+
 @pytest.mark.parametrize("url", ["localhost", "ftp://a", "http://", "http://u:p@a", "http://a?x=1"])
 def test_an_address_that_is_none_is_told_and_not_kept(run: Run, home: Home, url: str) -> None:
     before = home.path.read_bytes()
