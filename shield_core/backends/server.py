@@ -26,6 +26,7 @@ from shield_core.audit import AuditQuery
 from shield_core.backends.base import SyncNativeBackend
 from shield_core.exceptions import (
     BackendError,
+    InvalidInputError,
     NotAllowedError,
     NotAuthenticatedError,
     RefusedError,
@@ -91,6 +92,8 @@ class ShieldServerBackend(SyncNativeBackend):
         verify: Any = True,
         silence: float = SILENCE,
     ) -> None:
+        if not 0 < reconnect_delay < math.inf:
+            raise InvalidInputError(f"reconnect_delay is {reconnect_delay!r}: it is seconds, more than 0.")
         self.app_id = check_service(app_id) if app_id else None
         self.reconnect_delay = reconnect_delay
         self.connection = Connection(

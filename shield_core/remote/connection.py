@@ -327,7 +327,7 @@ def whatever_is_refused(connection: Connection) -> Iterator[None]:
     except BackendError:
         raise
     except ShieldException as error:
-        raise ServerError(f"{connection.address} refuses: {error} Is it a Shield Server?") from error
+        raise ServerError(f"{connection.address} refuses: {error}") from error
 
 
 @contextmanager

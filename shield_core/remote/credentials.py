@@ -122,8 +122,10 @@ def credentials(
     return NoCredentials()
 
 
-def _checked(token: str, whose: str) -> str:
+def _checked(token: object, whose: str) -> str:
     """Return a token that can stand in a header. Raises BackendError."""
+    if token is not None and not isinstance(token, str):
+        raise BackendError(f"{whose} is no text but {type(token).__name__}.")
     if not token or not token.isascii() or not token.isprintable():
         raise BackendError(f"{whose} is empty or has characters that no token has.")
     return token

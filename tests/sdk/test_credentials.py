@@ -138,6 +138,12 @@ def test_a_file_that_cannot_be_read_is_an_error_that_passes(tmp_path, kind):
     assert found.token(never) == "now"
 
 
+@pytest.mark.parametrize("given", [b"bytes", 7, ["t"]])
+def test_a_function_that_returns_no_text_is_told_so(given):
+    with pytest.raises(BackendError, match=f"no text but {type(given).__name__}"):
+        FixedToken(lambda: given).token(never)
+
+
 # -- a login ----------------------------------------------------------------------------------------
 
 

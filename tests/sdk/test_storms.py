@@ -19,6 +19,7 @@ from shield_core.backends import server as backends
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.server import ShieldServerBackend
 from shield_core.engine import ShieldEngine
+from shield_core.exceptions import InvalidInputError
 from tests.conftest import eventually
 from tests.sdk.node import Node
 from tests.sdk.proxy import Link
@@ -186,3 +187,9 @@ def test_it_is_followed_soon_after_it_is_well(followers, trouble):
     one = followers[trouble]
     eventually(lambda: one.engine.status().state == "live", within=10)
     eventually(lambda: one.engine.backend.streams, within=10)
+
+
+@pytest.mark.parametrize("delay", [0, -1, float("nan"), float("inf")])
+def test_a_pause_that_is_none_is_refused(delay: float) -> None:
+    with pytest.raises(InvalidInputError, match="reconnect_delay"):
+        ShieldServerBackend("http://localhost", "payments", reconnect_delay=delay, snapshot_path="")
