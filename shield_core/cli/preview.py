@@ -22,10 +22,14 @@ _WHY = {"force_active": "@force_active"}
 
 @dataclass
 class Preview:
-    """Keys of routes: those that will be ``blocked``, by service, and those that stay open, by the reason."""
+    """Keys of routes: those that will be ``blocked``, by service, and those that stay open, by the reason.
+
+    ``others`` are the services that have routes, where the one that was named has none.
+    """
 
     blocked: dict[str | None, list[str]] = field(default_factory=dict)
     spared: dict[str, list[str]] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
     @property
     def probes(self) -> list[str]:
@@ -42,6 +46,8 @@ class Preview:
         by_service = [f"{count} of {name}" for name, count in sorted(counts.items())]
         told = f" ({_listed(by_service)})" if any(self.blocked) else ""
         yield f"This blocks {_routes(sum(counts.values()))}{told}."
+        if self.others:
+            yield f"Warning: no route of this service is known, only routes of {_listed(self.others)}."
         spared = [f"{_listed(keys)} ({_WHY.get(why, why)})" for why, keys in self._by_name]
         if reading := self.spared.get("read_only"):
             spared.insert(0, f"{_routes(len(reading))} for reading")
@@ -74,6 +80,8 @@ def preview(snapshot: Snapshot, command: EnableScopeMaintenance) -> Preview:
             found.blocked.setdefault(key.service, []).append(text)
         else:
             found.spared.setdefault(verdict, []).append(text)
+    if not rules:
+        found.others = sorted({key.service for key in map(RouteKey.parse, snapshot.routes) if key.service})
     return found
 
 

@@ -224,7 +224,10 @@ def test_of_a_service_only_its_own_routes_are_told(shield: Shield) -> None:
     shield("global enable -r deploy")
 
     assert blocks(shield, "sm enable shop --for 2h") == ["This blocks 1 route (1 of shop)."]
-    assert blocks(shield, "sm enable nowhere") == ["This blocks 0 routes."]
+    assert blocks(shield, "sm enable shpo") == [
+        "This blocks 0 routes.",
+        "Warning: no route of this service is known, only routes of archive, billing, shop.",
+    ]
 
 
 def test_a_window_to_come_tells_what_it_will_block(shield: Shield) -> None:
