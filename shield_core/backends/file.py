@@ -117,13 +117,15 @@ class FileBackend(SyncNativeBackend):
             self._document, self._signature, self._pin = Document(), None, None
             return
         except OSError as error:
-            raise BackendError(f"The state file {self.path} cannot be read: {error}") from error
+            said = error.strerror or error
+            raise BackendError(f"The state file {self.path} cannot be read: {said}") from error
         try:
             signature = _signature(pin.descriptor)
             with open(pin.descriptor, encoding="utf-8-sig", closefd=False) as file:
                 document = statefile.parse(file.read())
         except OSError as error:
-            raise BackendError(f"The state file {self.path} cannot be read: {error}") from error
+            said = error.strerror or error
+            raise BackendError(f"The state file {self.path} cannot be read: {said}") from error
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise BackendError(
                 f"The state file {self.path} is not valid: {error}. Correct it, or move it away."
@@ -291,7 +293,7 @@ def _signature(file: Path | int) -> _Signature | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BackendError(f"The state file {file} cannot be read: {error}") from error
+        raise BackendError(f"The state file {file} cannot be read: {error.strerror or error}") from error
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 

@@ -13,6 +13,7 @@ from shield_core.cli import output
 from shield_core.cli.client import Client
 from shield_core.cli.session import Session
 from shield_core.cli.times import shown
+from shield_core.exceptions import BackendError, RefusedError
 from shield_core.keys import Facet, Scope, parse_store_key
 from shield_core.models import Instance
 from shield_core.plan import Authorship
@@ -60,11 +61,18 @@ def wait(session: Session, before: Snapshot, after: Snapshot, patience: timedelt
     begun = time.monotonic()
     while True:
         elapsed = time.monotonic() - begun
-        waiting.look(session.client, elapsed)
-        if not waiting.laggards:
-            break
-        if elapsed >= patience.total_seconds():
-            raise click.ClickException(_lagging(waiting, elapsed, session.zone))
+        is_last = elapsed >= patience.total_seconds()
+        try:
+            waiting.look(session.client, elapsed)
+        except BackendError as error:
+            # Who has restarted a server or a store for the change does not want to wait anew.
+            if is_last or isinstance(error, RefusedError):
+                raise
+        else:
+            if not waiting.laggards:
+                break
+            if is_last:
+                raise click.ClickException(_lagging(waiting, elapsed, session.zone))
         time.sleep(_MOMENT)
     if not waiting.arrived:
         output.say(session, f"Note: no live instance {_whose(waiting)}is known that could apply it.")

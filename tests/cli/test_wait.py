@@ -12,6 +12,7 @@ import pytest
 
 from shield_core.backends.base import SyncNativeBackend
 from shield_core.engine import ShieldEngine
+from shield_core.exceptions import BackendError, RefusedError
 from shield_core.models import Instance
 from tests.backends import stores
 from tests.cli.conftest import Shield
@@ -151,3 +152,39 @@ def test_a_refused_change_is_not_waited_for(operator: ShieldEngine, shield: Shie
 
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert shield("disable GET:/nothing --wait soon", client=operator.sync).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "failures, patience, outcome",
+    [
+        ([BackendError("gone"), BackendError("gone")], "20s", (0, "In force on 1 instance")),
+        (100 * [BackendError("gone")], "1s", (1, "Error: gone")),
+        ([RefusedError("not allowed")], "20s", (1, "Error: not allowed")),
+    ],
+)
+def test_a_store_that_is_away_for_a_moment_ends_no_waiting(
+    start: Callable[..., ShieldEngine],
+    operator: ShieldEngine,
+    shield: Shield,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: list[BackendError],
+    patience: str,
+    outcome: tuple[int, str],
+) -> None:
+    shop = start("shop")
+    eventually(lambda: len(operator.sync.instances()) == 1)
+    told, left = type(operator.sync).instances, iter(failures)
+
+    def instances(client: Any) -> list[Instance]:
+        for failure in left:
+            raise failure
+        return told(client)
+
+    monkeypatch.setattr(type(operator.sync), "instances", instances)
+
+    result = shield(f"disable shop:GET:/cart --wait {patience}", client=operator.sync)
+
+    assert result.exit_code == outcome[0]
+    assert outcome[1] in result.stderr.splitlines()[-1]
+    assert "shop:GET:/cart is now disabled" in result.stderr
+    eventually(lambda: not shop.decide("GET", "/cart").allowed)
