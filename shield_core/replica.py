@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -40,6 +41,8 @@ Listener = Callable[[Snapshot, Changes], None]
 _FORKED_PATIENCE = 1.0
 #: Seconds beyond the refresh interval after which a store that says nothing is taken to hang.
 _SILENCE = 5.0
+#: How many outages are logged in how many seconds at most: one that comes and goes says nothing new.
+_OUTAGES_TOLD, _OUTAGES_WITHIN = 3, 300.0
 #: Seconds that stopping gives the thread to finish what it is doing.
 _PATIENCE = 5.0
 
@@ -112,6 +115,9 @@ class Replica:
         self._rules: Ruleset | None = None
         self._contact: float | None = None
         self._error = ""
+        #: When outages were logged, and whether this one was.
+        self._outages: deque[float] = deque(maxlen=_OUTAGES_TOLD)
+        self._is_told = False
         self._lost: Snapshot | None = None
         self._boundaries: set[str] = set()
         self._while_loading: list[Changes] | None = None
@@ -478,20 +484,30 @@ class Replica:
     def _contacted(self) -> None:
         self._contact = time.monotonic()
         self._end_waiting()
-        if self._error:
-            self._error = ""
+        self._error = ""
+        if self._is_told:
+            self._is_told = False
             logger.info("The store answers again.")
 
     def _failed(self, error: Exception) -> None:
-        first, self._error = not self._error, f"{type(error).__name__}: {error}"
+        self._error = f"{type(error).__name__}: {error}"
         self._close()
         self._begin_with_last_known()
-        if first:
+        if not self._is_told and self._may_tell():
+            self._is_told = True
             logger.error(
                 "The store does not answer; the last known rules stay in force. %s",
                 self._error,
                 exc_info=None if isinstance(error, BackendError) else error,
             )
+
+    def _may_tell(self) -> bool:
+        """Whether another outage may be logged already."""
+        now, full = time.monotonic(), len(self._outages) == _OUTAGES_TOLD
+        if full and now - self._outages[0] < _OUTAGES_WITHIN:
+            return False
+        self._outages.append(now)
+        return True
 
     def _begin_with_last_known(self) -> None:
         """Serve by what is known from before this process, where the store has not been seen in it."""

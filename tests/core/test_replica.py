@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shield_core import replica
 from shield_core.backends.memory import MemoryBackend
 from shield_core.decorators import maintenance
 from shield_core.keys import EVERYTHING
@@ -165,6 +166,25 @@ def test_a_store_that_went_down_again_is_logged_again(backend, make_engine, wait
         backend.down = False
         wait_until(lambda: engine.status().state == "live")
     assert caplog.text.count("does not answer; the last known rules stay in force") == 2
+
+
+def test_a_store_that_comes_and_goes_is_logged_a_few_times_and_an_outage_that_lasts_later(
+    backend, make_engine, wait_until, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO, "shield")
+    engine = make_engine(backend)
+    assert is_open(engine)
+    for _ in range(5):
+        backend.down = True
+        wait_until(lambda: engine.status().state == "stale")
+        backend.down = False
+        wait_until(lambda: engine.status().state == "live")
+    told = "does not answer; the last known rules stay in force"
+    assert (caplog.text.count(told), caplog.text.count("answers again")) == (3, 3)
+    backend.down = True
+    wait_until(lambda: engine.status().state == "stale")
+    monkeypatch.setattr(replica, "_OUTAGES_WITHIN", 0.0)
+    wait_until(lambda: caplog.text.count(told) == 4)
 
 
 def test_a_store_that_cannot_be_written_is_followed_all_the_same(backend, make_engine, wait_until):
