@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from shield_core.cli.options import Edit, Function, Reading, asking, mutation, r
 from shield_core.cli.params import EXEMPT_OR_NONE, LIMIT, LINE, ROUTE, TIER
 from shield_core.cli.scoped import ScopedCommand, scoped_group
 from shield_core.cli.wording import subject
-from shield_core.exceptions import InvalidKeyError
+from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError
 from shield_core.keys import EVERYTHING, RouteKey, Scope
 from shield_core.models import Algorithm, KeyStrategy
 from shield_core.rate_limit.grammar import MAX_AMOUNT
@@ -180,8 +181,11 @@ def hits(reading: Reading, route: str | None, method: str | None, limit: int) ->
     if route is None and method is not None:
         raise click.UsageError("--method needs a ROUTE.")
     if route is not None:
-        target = reading.target(route)
-        found = reading.client.get_rate_limit_hits(_key(target, method), limit)
+        target = _key(reading.target(route), method)
+        found = reading.client.get_rate_limit_hits(target, limit)
+        if not found:
+            with suppress(AmbiguousRouteError):
+                reading.client.get_state(target)  # or there is no such route, which is told
     else:
         found = reading.client.get_rate_limit_hits(None, None if reading.service else limit)
         if reading.service:

@@ -219,6 +219,9 @@ def test_hits(shield: Shield, engine: ShieldEngine) -> None:
     assert hit["timestamp"].endswith("Z")
     assert len(shield("rl hits --limit 1").stdout.splitlines()) == 2
     assert shield("rl hits /orders/{id}/").stderr == "No request was blocked by a rate limit.\n"
+    misspelt = shield("rl hits GET:/paymets")
+    assert (misspelt.exit_code, misspelt.stdout) == (1, "")
+    assert "No route 'GET:/paymets' is registered. Did you mean" in misspelt.stderr
 
 
 def test_hits_of_one_service(shield: Shield, engine: ShieldEngine) -> None:
