@@ -252,6 +252,11 @@ class HTTPClient:
     ) -> GlobalMaintenanceConfig:
         return self._maintenance("PUT", scope, "exempt", reason, by, paths=list(paths))
 
+    def cancel_maintenance_schedule(
+        self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        return self._maintenance("DELETE", scope, "schedule", reason, by)
+
     def _maintenance(
         self, method: str, scope: Scope, action: str, reason: str, by: Authorship, **what: Any
     ) -> GlobalMaintenanceConfig:

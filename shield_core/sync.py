@@ -131,6 +131,10 @@ class SyncEngine:
         """End the maintenance of a scope; a future window stays."""
         return drive(self._engine.disable_maintenance(scope, reason, **by))
 
+    def cancel_maintenance_schedule(self, scope: Scope, reason: str='', **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
+        """Take the window of a scope's maintenance away, a running one too."""
+        return drive(self._engine.cancel_maintenance_schedule(scope, reason, **by))
+
     def set_scope_maintenance(self, scope: Scope, enabled: bool, reason: str='', exempt_paths: Sequence[str]=(), include_force_active: bool=False, read_only: bool=False, window: MaintenanceWindow | None=None, **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
         """Set a scope's switch, window and exempt paths in one commit, as a form does."""
         return drive(self._engine.set_scope_maintenance(scope, enabled, reason, exempt_paths, include_force_active, read_only, window, **by))

@@ -69,6 +69,10 @@ class Client(Protocol):
         self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig: ...
 
+    def cancel_maintenance_schedule(
+        self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig: ...
+
     def set_exempt_paths(
         self, scope: Scope, paths: Sequence[str], reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig: ...

@@ -74,6 +74,11 @@ def _disable(edit: Edit, scope: Scope) -> None:
     edit.report_scope(scope, edit.client.disable_maintenance(scope, edit.reason, **edit.by))
 
 
+def _schedule_cancel(edit: Edit, scope: Scope) -> None:
+    """Take the window of SCOPE's maintenance away, a running one too."""
+    edit.report_scope(scope, edit.client.cancel_maintenance_schedule(scope, edit.reason, **edit.by))
+
+
 def _exempt_add(edit: Edit, scope: Scope, path: str) -> None:
     """Let PATH through the maintenance of SCOPE, without switching it on."""
     _change_exempt(edit, scope, lambda known: [*known, path] if not _named(path, known) else None)
@@ -134,6 +139,7 @@ _COMMANDS = (
         "enable", _enable, _enable_options, ('--reason "Deploying v3"', "--exempt /health", "--for 2h")
     ),
     ScopedCommand("disable", _disable, (mutation,), ('--reason "v3 is out"',)),
+    ScopedCommand("schedule-cancel", _schedule_cancel, (mutation,), ('--reason "postponed"',)),
     ScopedCommand("exempt-add", _exempt_add, (_path_argument, mutation), ("/health",)),
     ScopedCommand("exempt-remove", _exempt_remove, (_path_argument, mutation), ("/health",)),
 )

@@ -53,6 +53,12 @@ class MaintenanceOperations(Committing):
         """End the maintenance of a scope; a future window stays."""
         return await self._scope(plan.DisableScopeMaintenance(by=by, scope=scope, reason=reason))
 
+    async def cancel_maintenance_schedule(
+        self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        """Take the window of a scope's maintenance away, a running one too."""
+        return await self._scope(plan.CancelScopeSchedule(by=by, scope=scope, reason=reason))
+
     async def set_scope_maintenance(
         self,
         scope: Scope,

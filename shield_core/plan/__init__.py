@@ -32,6 +32,7 @@ from shield_core.plan.routes import (
     SetRoute,
 )
 from shield_core.plan.scopes import (
+    CancelScopeSchedule,
     DisableScopeMaintenance,
     EnableScopeMaintenance,
     ScopeCommand,
@@ -45,6 +46,7 @@ __all__ = [
     "Authorship",
     "BindToken",
     "CancelSchedule",
+    "CancelScopeSchedule",
     "ChangeRoutes",
     "ClearOverride",
     "Command",

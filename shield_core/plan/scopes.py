@@ -86,6 +86,19 @@ class DisableScopeMaintenance(ScopeCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CancelScopeSchedule(ScopeCommand):
+    """Take a scope's window away, a running one too; maintenance without an end stays."""
+
+    def plan(self, snapshot: Snapshot) -> Commit:
+        window = snapshot.maintenance(self.scope).window
+        if window is None or window.end <= self.now:
+            raise InvalidInputError(
+                f"The maintenance of {self.scope.label} has no window that could be cancelled."
+            )
+        return self._store(snapshot, window=None, note=self.by.get("note", ""))
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetScopeMaintenance(ScopeCommand):
     """Set everything of a scope's maintenance at once, as the admin's form does.
 

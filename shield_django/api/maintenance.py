@@ -60,6 +60,14 @@ class Disable(ScopeView):
         return self.sync.disable_maintenance(self.scope(service), self.reason, **self.by)
 
 
+class Schedule(ScopeView):
+    """Take the window of maintenance away, a running one too."""
+
+    @operation(GlobalMaintenanceConfig, takes=bodies.Change, asks=bodies.ChangeQuery)
+    def delete(self, service: str | None = None) -> Any:
+        return self.sync.cancel_maintenance_schedule(self.scope(service), self.reason, **self.by)
+
+
 class Exempt(ScopeView):
     """Exempt paths from maintenance, or no longer; never switches it on or off."""
 

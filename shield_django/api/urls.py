@@ -47,6 +47,7 @@ urlpatterns = [
     path("global/enable", maintenance.Enable.as_view(endpoint="global-enable"), name="global-enable"),
     path("global/disable", maintenance.Disable.as_view(endpoint="global-disable"), name="global-disable"),
     path("global/exempt", maintenance.Exempt.as_view(endpoint="global-exempt"), name="global-exempt"),
+    path("global/schedule", maintenance.Schedule.as_view(endpoint="global-schedule"), name="global-schedule"),
     path("services", services.Services.as_view(), name="services"),
     *(
         path(
@@ -59,6 +60,7 @@ urlpatterns = [
             ("enable", maintenance.Enable),
             ("disable", maintenance.Disable),
             ("exempt", maintenance.Exempt),
+            ("schedule", maintenance.Schedule),
         )
     ),
     path("rate-limits", limits.RouteLimits.as_view(), name="rate-limits"),

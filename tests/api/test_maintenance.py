@@ -32,6 +32,14 @@ class TestMaintenance:
         actions = [entry["action"] for entry in olga("GET", "audit?limit=2").json()]
         assert [action.rpartition("_")[2] for action in actions] == ["off", "on"]
 
+    def test_a_window_is_cancelled(self, olga, scope):
+        start = datetime.now(UTC) + timedelta(days=1)
+        body = {"start": start.isoformat(), "end": (start + timedelta(hours=1)).isoformat()}
+        assert olga("POST", f"{scope}/enable", body).json()["window"] is not None
+        assert olga("POST", f"{scope}/disable").json()["window"] is not None
+        assert olga("DELETE", f"{scope}/schedule", {"reason": "postponed"}).json()["window"] is None
+        assert olga("DELETE", f"{scope}/schedule").status_code == 400
+
     def test_keeps_exempt_paths_that_are_not_named(self, olga, scope):
         olga("POST", f"{scope}/enable", {"exempt_paths": ["/health"]})
         assert olga("POST", f"{scope}/enable", {"reason": "again"}).json()["exempt_paths"] == ["/health"]

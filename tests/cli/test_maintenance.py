@@ -84,6 +84,21 @@ def test_disable_ends_it_with_a_reason(
 
 
 @by_group
+def test_schedule_cancel_takes_a_future_window_away(
+    shield: Shield, engine: ShieldEngine, group: str, scope: Scope
+) -> None:
+    shield(group.format("enable") + "--start 'in 2h' --for 1h")
+    shield(group.format("disable"))
+    assert engine.sync.get_maintenance(scope).window is not None
+
+    result = shield(group.format("schedule-cancel") + "-r postponed")
+
+    assert engine.sync.get_maintenance(scope).window is None
+    assert result.exit_code == 0
+    assert shield(group.format("schedule-cancel")).exit_code == 1
+
+
+@by_group
 def test_exempt_add_never_switches_maintenance_on(
     shield: Shield, engine: ShieldEngine, group: str, scope: Scope
 ) -> None:

@@ -106,6 +106,10 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "override": lambda one: (one.disable(PAY), one.clear_override(PAY, "back")),
     "global on": lambda one: one.enable_maintenance(EVERYTHING, "moving", ["/health"], True, True, MOVING),
     "global off": lambda one: (one.enable_maintenance(EVERYTHING), one.disable_maintenance(EVERYTHING, "x")),
+    "schedule of everything": lambda one: (
+        one.enable_maintenance(EVERYTHING, "moving", window=MOVING),
+        one.cancel_maintenance_schedule(EVERYTHING, "postponed"),
+    ),
     "service on": lambda one: one.enable_maintenance(OF_PAYMENTS, "moving"),
     "exempt": lambda one: one.set_exempt_paths(OF_PAYMENTS, ["/health", "GET:/metrics"], "probes"),
     "exempt nothing": lambda one: (

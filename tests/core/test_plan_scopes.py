@@ -5,6 +5,7 @@ import pytest
 from shield_core.exceptions import ConflictError, InvalidInputError, InvalidKeyError
 from shield_core.keys import EVERYTHING, Scope
 from shield_core.plan import (
+    CancelScopeSchedule,
     DisableScopeMaintenance,
     EnableScopeMaintenance,
     SetExemptPaths,
@@ -50,6 +51,30 @@ def test_it_may_be_read_only(scope, timing):
     shop = store()
     shop.run(EnableScopeMaintenance, scope=scope, read_only=True, **timing)
     assert [shop.answer(method, "/x") for method in ("GET", "POST")] == ["open", "maintenance"]
+
+
+@pytest.mark.parametrize("window", [FUTURE, RUNNING])
+def test_a_window_is_cancelled_and_nothing_else(scope, window):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, window=window, exempt_paths=["/health"])
+    shop.run(CancelScopeSchedule, scope=scope, reason="postponed")
+    assert shop.maintenance(scope).window is None
+    assert shop.maintenance(scope).exempt_paths == ("/health",)
+    assert shop.answer("GET", "/x") == "open"
+    assert (shop.audit[-1].action, shop.audit[-1].reason) == (f"{scope.kind}_maintenance_off", "postponed")
+
+
+def test_maintenance_without_an_end_stays_when_its_window_is_cancelled(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope)
+    shop.run(EnableScopeMaintenance, scope=scope, window=FUTURE)
+    shop.run(CancelScopeSchedule, scope=scope)
+    assert shop.answer("GET", "/x") == "maintenance"
+
+
+def test_without_a_window_there_is_nothing_to_cancel(scope):
+    with pytest.raises(InvalidInputError, match="no window that could be cancelled"):
+        store().run(CancelScopeSchedule, scope=scope)
 
 
 def test_exempt_paths_that_are_not_named_stay(scope):
