@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-#: Seconds that a fork waits at most.
-_PATIENCE = 2.0
+#: Seconds that a fork waits at most: on a busy machine an import takes some.
+_PATIENCE = 10.0
 
 
 class ForkAware(Protocol):

@@ -9,6 +9,7 @@ awaited the backend's ``startup()``, else a loop thread owned by ``HomeLoop``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
@@ -216,7 +217,8 @@ class Port(ABC):
 
 
 def _commit_and_publish(backend: SyncNativeBackend, commit: Commit, publish: Publish) -> Changes:
-    with forking.held_off():
+    # A server may take its time to answer; its backend holds forks off where that matters.
+    with contextlib.nullcontext() if backend.writes_apart else forking.held_off():
         changes = backend.commit_sync(commit)
     backend.after_commit(lambda: publish(changes))
     return changes

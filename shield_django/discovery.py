@@ -65,7 +65,7 @@ class Leaf:
         return patterns.has_format_suffix(self.chain)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Catalog:
     """The routes of the project's URLconfs; ``exempt`` is SHIELD_EXEMPT."""
 
@@ -80,10 +80,16 @@ class Catalog:
     _keep: list[Any] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
+    def __post_init__(self) -> None:
+        forking.watch(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()  # what another thread was learning is not known yet, and learnt anew
+
     def learn(self, urlconf: Any, declare: Callable[[Collection[Declaration]], None]) -> None:
         """Walk a URLconf that is not known yet, and ``declare`` what is new in it before it is known."""
         resolver = get_resolver(urlconf)
-        # A fork waits: a child that begins in the middle of it would wait for the lock, or for an import.
+        # A fork waits: a child that begins in the middle of it would wait for an import for ever.
         with forking.held_off(), self._lock:
             if id(resolver) in self._known:
                 return

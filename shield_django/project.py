@@ -8,6 +8,7 @@ that a project's tests neither query nor wait nor leak state into each other.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -123,6 +124,14 @@ _project: Project | None = None
 _catalog: Catalog | None = None
 _test_backend: MemoryBackend | None = None
 _limits_in_tests = 0
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def current() -> Project:

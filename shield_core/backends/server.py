@@ -328,13 +328,17 @@ class ShieldServerBackend(SyncNativeBackend):
     def commit_sync(self, commit: Commit) -> Changes:
         """Let the server commit; it tells by itself who did it, and refuses what this service may not."""
         if _is_registration(commit):
-            for service, states in _by_service(commit):
+            with forking.held_off():
+                told = list(_by_service(commit))
+            for service, states in told:
                 body = {"app_id": self.app_id or service, "states": states}
                 self.connection.request("POST", "/sdk/register", body=body)
             # What became of it comes with the feed: this position is one that nobody moves on to.
             return Changes(Cursor(self._known.epoch, 0))
-        reply = self.connection.request("POST", "/sdk/commit", body=_commit_body(self.app_id, commit))
-        with self._understood():
+        with forking.held_off():
+            body = _commit_body(self.app_id, commit)
+        reply = self.connection.request("POST", "/sdk/commit", body=body)
+        with forking.held_off(), self._understood():
             writes = [self._reader.stored(one) for one in reply.data["writes"]]
             position = Cursor(str(reply.data["epoch"]), int(reply.data["revision"]))
         return Changes(position, tuple(write for write in writes if write is not None))
