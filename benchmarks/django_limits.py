@@ -3,13 +3,15 @@
 ``python benchmarks/django_limits.py``: in process, through Django's own sync handler, by address, with
 counters in memory: ours, their locmem cache. Every pair of columns is the whole cost of a limit over
 the same request without one, with all headers of an answer in ours. An address sends a hundred requests
-a repetition: DRF keeps a log of them, and the longer it is, the dearer. Repetitions are interleaved and
+a repetition, or as many as the argument says, up to 1,000: DRF keeps a log of them, and the longer it
+is, the dearer. Repetitions are interleaved and
 CPU time is taken, so that a busy machine slows all columns alike; medians of the differences are shown.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from django.conf import settings
 
 REPETITIONS = 21
 REQUESTS = 1_000
+OF_AN_ADDRESS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 AIM = 0.25
 SHIELD = "shield_django.middleware.ShieldMiddleware"
 #: Never reached: the cost of requests that pass.
@@ -106,7 +109,7 @@ def requests_to(url: str) -> Callable[[], float]:
     assert respond(get(url)).status_code == 200
 
     def measure() -> float:
-        requests = [get(url, REMOTE_ADDR=f"192.0.2.{number // 100}") for number in range(REQUESTS)]
+        requests = [get(url, REMOTE_ADDR=f"192.0.2.{number // OF_AN_ADDRESS}") for number in range(REQUESTS)]
         started = time.thread_time_ns()
         for request in requests:
             respond(request)
