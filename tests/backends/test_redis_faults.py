@@ -139,6 +139,7 @@ def test_a_replica_that_takes_no_writes_is_a_clear_error(
 def test_a_store_whose_head_is_gone_goes_on_with_newer_revisions(
     redis_server: RedisServer, engine: Any
 ) -> None:
+    engine.sync.enable_service_maintenance("other")  # without any override it would be taken for emptied
     revision = engine.sync.get_state("GET:/x").revision
     redis_server("DEL", "shield:head")
     engine.sync.enable("GET:/x")
