@@ -411,18 +411,23 @@ def test_the_rules_of_a_server_without_a_store_of_its_own_end_with_it(node: Node
     eventually(lambda: {one.path for one in node.engine.sync.list_states()} >= {"payments:GET:/pay"})
 
 
+def after_a_loss(node: Node, follow: Any, store: Path) -> ShieldEngine:
+    """Return a service that follows ``node``, which has come back without what blocks its route."""
+    engine = live(follow(node.address, node.token("payments")))
+    node.engine.sync.disable("payments:GET:/pay", "fraud")
+    eventually(lambda: blocks(engine) == "fraud")
+    node.stop()
+    store.unlink()
+    node.start()
+    eventually(lambda: engine.status().state == "store_lost")
+    return engine
+
+
 def test_a_server_whose_store_was_lost_opens_nothing_until_an_operator_accepts_it(
     follow: Any, tmp_path: Path
 ) -> None:
-    store = tmp_path / "state.json"
-    with Node(lambda: FileBackend(store)) as node:
-        engine = live(follow(node.address, node.token("payments")))
-        node.engine.sync.disable("payments:GET:/pay", "fraud")
-        eventually(lambda: blocks(engine) == "fraud")
-        node.stop()
-        store.unlink()
-        node.start()
-        eventually(lambda: engine.status().state == "store_lost")
+    with Node(lambda: FileBackend(tmp_path / "state.json")) as node:
+        engine = after_a_loss(node, follow, tmp_path / "state.json")
         assert blocks(engine) == "fraud"
         node.engine.sync.reset_all("as it is")
         eventually(lambda: engine.status().state == "live" and blocks(engine) == "")
@@ -431,15 +436,8 @@ def test_a_server_whose_store_was_lost_opens_nothing_until_an_operator_accepts_i
 def test_operators_work_on_an_emptied_store_which_is_followed_and_not_asked_again_and_again(
     follow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = tmp_path / "state.json"
-    with Node(lambda: FileBackend(store)) as node:
-        engine = live(follow(node.address, node.token("payments")))
-        node.engine.sync.disable("payments:GET:/pay", "fraud")
-        eventually(lambda: blocks(engine) == "fraud")
-        node.stop()
-        store.unlink()
-        node.start()
-        eventually(lambda: engine.status().state == "store_lost")
+    with Node(lambda: FileBackend(tmp_path / "state.json")) as node:
+        engine = after_a_loss(node, follow, tmp_path / "state.json")
         eventually(lambda: {one.path for one in node.engine.sync.list_states()} >= {"payments:GET:/pay"})
         eventually(lambda: not engine.replica.unregistered)
         loads: list[Snapshot] = []

@@ -42,13 +42,6 @@ _numbers = itertools.count()
 # -- processes ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def control() -> Iterator[ControlPlane]:
-    server = ControlPlane("uvicorn", {}, "unstocked")
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def operator(control: ControlPlane) -> Iterator[Operator]:
     with Operator(control.address) as somebody:

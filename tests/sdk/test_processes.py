@@ -33,13 +33,6 @@ SOME = SERVICES if HEAVY else SERVICES[1::2]
 KEYS = {"fastapi": f"GET:{FASTAPI['open']}", "wsgi": DJANGO["open"], "asgi": DJANGO["open"]}
 
 
-@pytest.fixture(scope="module")
-def control() -> Iterator[ControlPlane]:
-    server = ControlPlane("uvicorn", {}, "unstocked")
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def operator(control: ControlPlane) -> Iterator[Operator]:
     with Operator(control.address) as somebody:
