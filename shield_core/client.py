@@ -27,14 +27,12 @@ from shield_core.models import (
 from shield_core.plan import Authorship, RouteAction
 from shield_core.rate_limit.hits import KEPT
 from shield_core.remote.connection import ANSWER_TIMEOUT, Connection, Reply
+from shield_core.remote.paging import read_pages
 from shield_core.remote.reading import Reader
 from shield_core.snapshot import Snapshot
 
 Found = TypeVar("Found")
 Answer = TypeVar("Answer")
-
-#: How many audit entries a server tells at once.
-_PAGE = 1000
 
 
 class HTTPClient:
@@ -203,16 +201,12 @@ class HTTPClient:
             "action": action,
             "since": since.isoformat() if since else None,
         }
-        found: list[AuditEntry] = []
-        while limit is None or len(found) < limit:
-            page = _PAGE if limit is None else min(limit - len(found), _PAGE)
-            params = {**asked, "cursor": cursor, "limit": page}
-            entries = self._read(list[AuditEntry], self._ask("GET", "/audit", params=_given(params)))
-            found += entries
-            if len(entries) < page:
-                break
-            cursor = entries[-1].id
-        return found
+
+        def read(page: Mapping[str, str]) -> list[AuditEntry]:
+            params = _given({**asked, **page})
+            return self._read(list[AuditEntry], self._ask("GET", "/audit", params=params))
+
+        return read_pages(read, limit, cursor)
 
     # -- maintenance of scopes --------------------------------------------------------------
 

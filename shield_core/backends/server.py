@@ -38,11 +38,14 @@ from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState
 from shield_core.remote.connection import Connection, whatever_is_refused
 from shield_core.remote.credentials import credentials
 from shield_core.remote.kept import KeptSnapshot, default_path
+from shield_core.remote.paging import read_pages
 from shield_core.remote.reading import Reader
 from shield_core.remote.stream import SILENCE, Stream
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
+from shield_core.texts import CONTROL
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: Also what is no Unicode.
+_UNPRINTABLE = re.compile(rf"{CONTROL.pattern}|[\ud800-\udfff]")
 #: Seconds that a server may take to begin a stream, and a stream that has begun to its first event.
 _FIRST_ANSWER = 10.0
 _FIRST_EVENT = 10.0
@@ -58,8 +61,6 @@ _LONGEST_TURN = 60.0
 _BEHIND = 30.0
 #: Seconds that a process which ends waits for the server to hear of it.
 _FAREWELL = 1.0
-#: Audit entries that are asked for at once.
-_PAGE = 1000
 
 
 class ShieldServerBackend(SyncNativeBackend):
@@ -198,9 +199,7 @@ class ShieldServerBackend(SyncNativeBackend):
     def watch_sync(self, since: Cursor, timeout: float = 0.0) -> Changes:
         """Return what changed; with a ``timeout`` it is the follower that asks, and there is one of it."""
         if not timeout:
-            now = self._ask().cursor
-            is_known = now.epoch == since.epoch and now.revision <= since.revision
-            return Changes(since) if is_known else Changes(now, reset=True)
+            return _since(since, self._ask().cursor)
         self._follower = threading.get_ident()
         if time.monotonic() < self._without_stream_until:
             return self._poll(since, timeout)
@@ -313,11 +312,10 @@ class ShieldServerBackend(SyncNativeBackend):
             self._without_stream_until = 0.0
             self._times_without = max(0, self._times_without - 1)
             raise
-        now = self._known.cursor
-        if now.epoch == since.epoch and now.revision <= since.revision:
-            return Changes(since)
-        self._next_load = self._known
-        return Changes(now, reset=True)
+        changes = _since(since, self._known.cursor)
+        if changes.reset:
+            self._next_load = self._known
+        return changes
 
     def _keep(self, *, now: bool = False) -> None:
         if self._known.epoch:
@@ -391,24 +389,22 @@ class ShieldServerBackend(SyncNativeBackend):
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         names = {"route": query.path, "service": query.service, "actor": query.actor, "action": query.action}
-        names |= {"cursor": query.cursor, "platform": query.platform, "search": query.search}
+        names |= {"platform": query.platform, "search": query.search}
         params = {name: value for name, value in names.items() if value}
         if query.since is not None:
             params["since"] = query.since.isoformat()
-        found: list[AuditEntry] = []
-        left = math.inf if query.limit is None else query.limit
-        while left > 0:
-            wanted = int(min(left, _PAGE))
-            page = self._read_audit({**params, "limit": str(wanted)})
-            found += page
-            left = left - wanted if len(page) == wanted else 0
-            params["cursor"] = page[-1].id if page else ""
-        return found
+        return read_pages(lambda page: self._read_audit({**params, **page}), query.limit, query.cursor)
 
     def _read_audit(self, params: dict[str, str]) -> list[AuditEntry]:
         found = self.connection.request("GET", "/audit", params=params).data
         with self._understood():
             return [AuditEntry.model_validate(one) for one in found]
+
+
+def _since(since: Cursor, now: Cursor) -> Changes:
+    """Return that nothing has changed, or that the whole state is to be loaded."""
+    is_known = now.epoch == since.epoch and now.revision <= since.revision
+    return Changes(since) if is_known else Changes(now, reset=True)
 
 
 def _sendable(hit: RateLimitHit) -> dict[str, Any]:

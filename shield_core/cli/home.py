@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from shield_core.exceptions import ShieldException
+from shield_core.ownership import is_writable_by_others
 
 _NAME = "config.json"
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -141,7 +142,7 @@ class Home:
 
     def _refuse_others(self, found: os.stat_result, path: Path) -> None:
         """Refuse what another user could have written: it would choose where tokens are sent."""
-        if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & 0o022:
+        if is_writable_by_others(found):
             raise HomeError(f"{path} could have been written by others: make it yours, and run chmod go-w.")
 
     def _trouble(self, error: OSError) -> HomeError:

@@ -15,9 +15,7 @@ from shield_core.cli.times import parse_lasting, parse_moment, parse_past_moment
 from shield_core.keys import ExemptEntry, Scope, check_service
 from shield_core.models import MaintenanceWindow, WindowStatus
 from shield_core.rate_limit.grammar import Rate
-
-#: What a Shield Server, too, takes no text with.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+from shield_core.texts import CONTROL
 
 
 class _Text(click.ParamType):  # type: ignore[type-arg]  # newer clicks only
@@ -59,7 +57,7 @@ def _exempt_entry(text: str) -> str:
 def _line(text: str, longest: int = 1000) -> str:
     if len(text) > longest:
         raise ValueError(f"This has {len(text)} characters, and may have {longest}.")
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise ValueError("This must be one line, without control characters.")
     return text
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from shield_core.events import cut
 from shield_core.exceptions import ShieldException
+from shield_core.ownership import is_writable_by_others
 from shield_core.remote.reading import Reader
 from shield_core.snapshot import Cursor, Snapshot
 
@@ -119,7 +120,7 @@ class KeptSnapshot:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise PermissionError("it is no regular file")
-            if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & 0o022:
+            if is_writable_by_others(found):
                 raise PermissionError("others than its owner could have written it")
             return json.load(file)
 

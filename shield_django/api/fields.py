@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from shield_core.cli.times import parse_span
-from shield_django.api.formats import CONTROL
+from shield_core.texts import CONTROL
 from shield_django.api.keys import SERVICE_LENGTH, parse_service
 
 

@@ -17,13 +17,13 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 
+from shield_core.texts import CONTROL
+
 #: Bytes of a body, where a view does not say otherwise.
 BODY_LIMIT = 1024 * 1024
 #: How deep objects may lie in each other.
 _DEPTH = 30
 _LARGEST = 2**63 - 1
-#: Line breaks of every kind, and what terminals and headers take as commands.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 Value = TypeVar("Value")

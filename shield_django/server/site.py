@@ -20,9 +20,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from shield_core.plan import Authorship
+from shield_core.texts import CONTROL
 from shield_django.admin.site import ShieldAdminSite
 from shield_django.api.errors import TooManyLogins
-from shield_django.api.formats import CONTROL
 from shield_django.api.throttle import LoginThrottle
 from shield_django.auth.principals import principal_in
 from shield_django.auth.tokens import Token

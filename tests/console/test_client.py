@@ -237,7 +237,7 @@ def test_an_audit_log_of_several_pages_is_read_whole(
     for number in range(5):
         client.disable(PAY, str(number), note="paged")
     whole = client.get_audit_log(limit=None)
-    monkeypatch.setattr("shield_core.client._PAGE", 2)
+    monkeypatch.setattr("shield_core.remote.paging._PAGE", 2)
 
     assert client.get_audit_log(limit=None) == whole
     assert [entry.reason for entry in client.get_audit_log(PAY, limit=3)] == ["4", "3", "2"]
