@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
 from shield_core.cli.app import app
+from shield_django.api.urls import urlpatterns
 from shield_django.conf import NAMES
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PACKAGES = ("shield_core", "shield_django", "shield_fastapi")
 CHECK_ID = re.compile(r"shield\.[EWI]\d{3}")
+VARIABLE = re.compile(r"\bSHIELD_[A-Z_]+[A-Z]\b")
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
 def test_every_setting_is_documented_and_none_else():
     documented = set(re.findall(r"^\| `(SHIELD_\w+)`", (ROOT / "docs/settings.md").read_text(), re.M))
     assert documented == NAMES
+
+
+def test_every_variable_of_the_environment_is_documented_and_none_else():
+    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    read = {name for path in sources for name in VARIABLE.findall(path.read_text())} | NAMES
+    documents = [path for path in DOCUMENTS if path.name != "CONTRIBUTING.md"]  # of the tests
+    documented = {name for path in documents for name in VARIABLE.findall(path.read_text())}
+    assert documented == read
 
 
 def test_every_check_is_documented_and_none_else():
@@ -35,8 +48,34 @@ def test_every_command_and_each_of_its_names_is_documented():
     assert all(alias in documented for alias in ("log", "rate-limits", "service-maintenance"))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_endpoint_is_documented():
+    documented = " ".join(re.findall(r"`([^`\n]+)`", (ROOT / "docs/rest.md").read_text()))
+    for pattern in urlpatterns:
+        for word in re.sub(r"<[^>]*>", "", str(pattern.pattern)).split("/"):
+            assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", documented), pattern
+
+
+@each_document
 def test_links_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+    for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", document.read_text()):
         if "://" not in target:
-            assert (document.parent / target).exists(), target
+            page = document.parent / target if target else document
+            assert page.exists(), target
+            assert not heading or heading in anchors(page), f"{target}#{heading}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_document
+def test_code_can_be_pasted(document):
+    for code in re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S):
+        compile(code, document.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+
+
+def test_every_picture_is_shown():
+    shown = {name for page in DOCUMENTS for name in re.findall(r"images/([\w-]+\.png)", page.read_text())}
+    assert shown == {path.name for path in (ROOT / "docs/images").iterdir()}
