@@ -20,7 +20,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import TzInfo
 
 from shield_core.keys import ExemptEntry, Facet, RouteKey, is_route_key, parse_store_key
 from shield_core.rate_limit.grammar import Rate
@@ -79,9 +78,10 @@ def _settled(moment: datetime) -> datetime:
         moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment} is before or after all years that there are in UTC") from None
-    if isinstance(moment.tzinfo, TzInfo):
-        # An object of pydantic's zone that is left when the interpreter ends crashes it, under -X dev.
-        moment = moment.replace(tzinfo=timezone(moment.utcoffset() or timedelta()))
+    if not isinstance(moment.tzinfo, timezone):
+        # Moments of one zone with summer time compare by the wall clock, which goes back once a year. And
+        # an object of pydantic's zone that is left when the interpreter ends crashes it, under -X dev.
+        moment = moment.replace(tzinfo=timezone(moment.utcoffset() or timedelta()), fold=0)
     return moment
 
 

@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import ValidationError
@@ -65,6 +66,25 @@ def test_a_replacement_is_validated():
 def test_a_window_ends_after_it_starts(end):
     with pytest.raises(ValidationError, match="a window must end after it starts"):
         window(end=end)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+#: The clocks go back from 3 to 2 on this night, so that each of these minutes is there twice.
+FIRST = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)
+SECOND = datetime(2026, 10, 25, 2, 15, fold=1, tzinfo=BERLIN)
+
+
+def test_a_window_over_the_hour_that_comes_twice_is_as_long_as_it_is():
+    found = window(start=FIRST, end=SECOND)
+    assert found.end - found.start == timedelta(minutes=45)
+    assert found.runs_at(FIRST + timedelta(minutes=20))
+    assert (found.start.timestamp(), found.end.timestamp()) == (FIRST.timestamp(), SECOND.timestamp())
+    assert MaintenanceWindow.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_window_that_is_backwards_in_the_hour_that_comes_twice_is_refused():
+    with pytest.raises(ValidationError, match="a window must end after it starts"):
+        window(start=SECOND, end=FIRST)
 
 
 @pytest.mark.parametrize("field", ["start", "end"])
