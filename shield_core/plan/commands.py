@@ -13,6 +13,7 @@ from shield_core.exceptions import (
 )
 from shield_core.keys import Scope
 from shield_core.models import (
+    BLOCKING,
     AuditEntry,
     Baseline,
     MaintenanceWindow,
@@ -95,9 +96,12 @@ class Command(ABC):
 
     def _settled(self, state: RouteState, code: Baseline) -> RouteState:
         """Return to the code where the override no longer says anything else."""
-        says = (state.status, state.allowed_envs, state.read_only, self._unless_over(state.window))
-        code_says = (code.status, code.allowed_envs, code.read_only, self._unless_over(code.window))
-        return self._as_code(state, code) if says == code_says else state
+        return self._as_code(state, code) if self._said(state) == self._said(code) else state
+
+    def _said(self, one: RouteState | Baseline) -> tuple[object, ...]:
+        """Return what callers can tell of a state; a reason is told to those who are blocked."""
+        reason = one.reason if one.status in BLOCKING else ""
+        return (one.status, reason, one.allowed_envs, one.read_only, self._unless_over(one.window))
 
     def _as_code(self, state: RouteState, code: Baseline) -> RouteState:
         return state.replace(origin="code", baseline=None, note="", **self._stamp, **dict(code))

@@ -78,10 +78,12 @@ class DisableScopeMaintenance(ScopeCommand):
     """End a scope's maintenance and its running window; a future window stays."""
 
     def plan(self, snapshot: Snapshot) -> Commit:
-        window = snapshot.maintenance(self.scope).window
-        future = window if window and window.start > self.now else None
+        before = snapshot.maintenance(self.scope)
+        window = before.window if before.window and before.window.start > self.now else None
+        if window is not None and not window.reason:
+            window = window.replace(reason=before.reason)
         return self._store(
-            snapshot, "off", enabled=False, reason="", note=self.by.get("note", ""), window=future
+            snapshot, "off", enabled=False, reason="", note=self.by.get("note", ""), window=window
         )
 
 

@@ -127,6 +127,23 @@ def test_a_gate_put_back_as_the_code_has_it_is_the_codes_again():
     assert shop.state(KEY).origin == "code"
 
 
+def test_a_reason_of_the_operators_own_stays_over_code_that_blocks_too():
+    shop = store(maintenance("code"))
+    shop.run(SetRoute, KEY, status="maintenance", reason="back at five")
+    shop.run(Schedule, KEY, window=FUTURE)
+    shop.run(CancelSchedule, KEY)
+    state = shop.state(KEY)
+    assert (state.origin, state.reason) == ("operator", "back at five")
+    assert shop.rules().decide("GET", "/x").reason == "back at five"
+
+
+def test_a_block_put_back_as_the_code_has_it_is_the_codes_again():
+    shop = store(maintenance("code"))
+    shop.run(SetRoute, KEY, status="disabled", reason="broken")
+    shop.run(SetRoute, KEY, status="maintenance", reason="code")
+    assert shop.state(KEY).origin == "code"
+
+
 def test_a_gate_does_not_lift_what_is_stricter():
     shop = store()
     shop.run(Disable, KEY)

@@ -114,6 +114,15 @@ def test_switching_off_ends_a_running_window_and_keeps_a_future_one(scope):
     assert shop.answer("GET", "/x") == "open"
 
 
+def test_a_future_window_keeps_the_reason_that_it_was_given(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, reason="upgrade", window=FUTURE.replace(reason=""))
+    shop.run(DisableScopeMaintenance, scope=scope)
+    assert shop.maintenance(scope).reason == ""
+    shop.now = FUTURE.start
+    assert shop.rules().decide("GET", "/x").reason == "upgrade"
+
+
 def test_a_window_that_is_over_is_refused(scope):
     with pytest.raises(InvalidInputError, match="already over"):
         store().run(EnableScopeMaintenance, scope=scope, window=OVER)
