@@ -24,6 +24,16 @@ def is_requested(snapshot: Snapshot) -> bool:
     return RESTORE_KEY in snapshot.objects
 
 
+def was_emptied(before: Snapshot, after: Snapshot) -> bool:
+    """Whether a store that operators had used holds nothing of theirs any more, and none of them did it.
+
+    Where somebody lifts the last override revisions go on; an emptied store counts from the start.
+    """
+    if not before.has_operator_content or after.has_operator_content:
+        return False
+    return after.revision < before.revision or after.is_another_store(before)
+
+
 def is_back(kept: Snapshot, found: Snapshot) -> bool:
     """Whether the lost store itself has returned: its epoch, or all that operators had put there."""
     if kept.epoch == found.epoch:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -26,6 +25,7 @@ from shield_core.declarations import Declaration
 from shield_core.exceptions import BackendError
 from shield_core.keys import EVERYTHING, RouteKey
 from shield_core.models import GlobalMaintenanceConfig
+from shield_core.outages import Outages
 from shield_core.ports import PlainPort, drive
 from shield_core.reporting import Reporter
 from shield_core.retrying import Retries
@@ -41,8 +41,6 @@ Listener = Callable[[Snapshot, Changes], None]
 _FORKED_PATIENCE = 1.0
 #: Seconds beyond the refresh interval after which a store that says nothing is taken to hang.
 _SILENCE = 5.0
-#: How many outages are logged in how many seconds at most: one that comes and goes says nothing new.
-_OUTAGES_TOLD, _OUTAGES_WITHIN = 3, 300.0
 #: Seconds that stopping gives the thread to finish what it is doing.
 _PATIENCE = 5.0
 
@@ -115,11 +113,11 @@ class Replica:
         self._rules: Ruleset | None = None
         self._contact: float | None = None
         self._error = ""
-        #: When outages were logged, and whether this one was.
-        self._outages: deque[float] = deque(maxlen=_OUTAGES_TOLD)
-        self._is_told = False
+        self._outages = Outages()
+        #: What the store holds that came back empty, while the rules of before stay in force.
         self._lost: Snapshot | None = None
-        self._boundaries: set[str] = set()
+        #: What has a window. Threads that read it need no lock: it is replaced, never changed.
+        self._boundaries: frozenset[str] = frozenset()
         self._while_loading: list[Changes] | None = None
         self._retries = Retries(backend.reconnect_delay)
         self._bypasses = 0
@@ -241,7 +239,7 @@ class Replica:
                 if self._unregistered.get(one.key) is one:
                     del self._unregistered[one.key]
 
-    # -- following --------------------------------------------------------------------------
+    # -- what is known ----------------------------------------------------------------------
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -267,6 +265,81 @@ class Replica:
         if isinstance(self._backend, SyncNativeBackend):
             self._backend.wake()
         self._tell(changes)
+
+    def _overtake(self, changes: Changes) -> bool:
+        """Apply changes from the feed, unless local commits have brought all of them already."""
+        with self._lock:
+            if self._snapshot is None or changes.cursor.revision <= self._snapshot.revision:
+                return False
+            self._apply(changes, advance=True)
+            return True
+
+    def _apply(self, changes: Changes, *, advance: bool) -> None:
+        assert self._snapshot is not None
+        keys = [key for key, _ in changes.writes]
+        self._snapshot = self._snapshot.apply(changes, advance=advance)
+        self._boundaries = self._boundaries.difference(keys) | _with_windows(self._snapshot, keys)
+        rules = self._rules or self._compile(self._snapshot)
+        self._rules = rules.evolve(self._snapshot, keys)
+        if self.ruleset is not None:
+            self._enforce(self._rules)
+
+    def _install(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            before = self._snapshot
+            # A load that began before a local commit does not undo what the commit has put in force.
+            for changes in self._while_loading or ():
+                if changes.cursor.epoch == snapshot.epoch:
+                    snapshot = snapshot.apply(changes, advance=False)
+            if before is not None and self._is_loss(before, snapshot):
+                self._keep_rules(before, snapshot)
+                return
+            self._lost = None
+            if before is not None and before.epoch != snapshot.epoch:
+                self._unregistered = _listed(self._declared.values())
+            self._snapshot = snapshot
+            self._boundaries = _with_windows(snapshot, snapshot.objects)
+            self._rules = self._compile(snapshot)
+            if self.ruleset is not None or self._waited:
+                self._enforce(self._rules)
+        if before is not None:
+            self._tell(Changes(snapshot.cursor, reset=True))
+
+    def _is_loss(self, before: Snapshot, after: Snapshot) -> bool:
+        """Whether the store was emptied, and nobody has restored it or accepted it as it is."""
+        if recovery.is_accepted(after) or not self._backend.durable:
+            return False
+        if self._lost is not None:
+            return not recovery.is_back(before, after)
+        return recovery.was_emptied(before, after)
+
+    def _keep_rules(self, kept: Snapshot, found: Snapshot) -> None:
+        """Keep the rules of before, under what operators set in the emptied store."""
+        if self._lost is None:
+            self._unregistered = _listed(self._declared.values())
+            logger.error(
+                "The store came back empty (epoch %r, was %r). The rules stay as they were: put them back "
+                "with 'shield restore', or accept the loss with 'shield reset --all'.",
+                found.epoch,
+                kept.epoch,
+            )
+        self._lost = found
+        self._rules = self._compile(recovery.overlay(kept, found))
+        if self.ruleset is not None:
+            self._enforce(self._rules)
+
+    def _compile(self, snapshot: Snapshot) -> Ruleset:
+        return Ruleset.compile(snapshot, self._declared, service=self._service, env=self._env)
+
+    def _tell(self, changes: Changes) -> None:
+        snapshot = self._snapshot
+        for listener in self._listeners:
+            try:
+                listener(snapshot or Snapshot(), changes)
+            except Exception:
+                logger.exception("A listener for changes failed; the change itself is in force.")
+
+    # -- following --------------------------------------------------------------------------
 
     def start(self) -> None:
         """Follow the store from now on, again after ``stop``; without threads there is nothing to do."""
@@ -301,6 +374,101 @@ class Replica:
         self._loaded = Future()
         self.ruleset = None
 
+    def _follow(self) -> None:
+        stop = self._stop
+        while not stop.is_set():
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - whatever a store raises, the rules stay in force
+                if stop.is_set():
+                    break
+                self._failed(error)
+                stop.wait(self._retries.delay(getattr(error, "retry_after", None) or 0.0))
+        self._reporter.end(answers=not self._error)
+        self._close()
+
+    def _turn(self) -> None:
+        """Look at the store once, waiting for a change up to the refresh interval."""
+        known = self._lost or self._snapshot
+        if known is None or self._recovers:
+            self._reload()
+        else:
+            self._hear(known)
+        self._contacted()
+        if self._recovers:
+            self._recover()
+        else:
+            self._reporter.report(self._stop)
+
+    def _hear(self, known: Snapshot) -> None:
+        """Wait for what changed after ``known``, and apply it."""
+        patience = self._pause if self._loaded.done() else 0.0
+        changes = drive(self._port.watch(known.cursor, patience))
+        if changes.reset:
+            self._reload()
+        elif self._lost is not None:
+            self._follow_lost(self._lost, changes)
+        elif self._overtake(changes):
+            self._tell(changes)
+
+    def _reload(self) -> None:
+        with self._lock:
+            self._while_loading = []
+        try:
+            self._install(drive(self._port.load()))
+        finally:
+            self._while_loading = None
+
+    @property
+    def _pause(self) -> float:
+        """Seconds to wait for a change: until the next boundary of a window at the longest."""
+        now = datetime.now(UTC)
+        edges = [
+            (edge - now).total_seconds()
+            for key in self._boundaries
+            if (found := self._snapshot.objects.get(key) if self._snapshot else None) and found.window
+            for edge in (found.window.start, found.window.end)
+            if edge > now
+        ]
+        return max(0.01, min([self._refresh_interval, *edges]))
+
+    @property
+    def _recovers(self) -> bool:
+        """Whether the store was lost, and it is for those who follow it to put things right."""
+        return self._lost is not None and self._backend.reconciles
+
+    def _recover(self) -> None:
+        """Let operators work on the emptied store, and put the rules back when they ask for it."""
+        found, kept = self._lost, self._snapshot
+        if self._backend.atomic:
+            self._register()  # elsewhere it would hide the loss from those who have not looked yet
+        if found is not None and kept is not None and recovery.is_requested(found):
+            self._run_command(recovery.Restore(kept=kept))
+        else:
+            self._stop.wait(self._refresh_interval)
+
+    def _follow_lost(self, found: Snapshot, changes: Changes) -> None:
+        """Hear what operators do in the emptied store, where it is the server that recovers."""
+        if changes.cursor != found.cursor:
+            self._install(found.apply(changes, advance=True))
+
+    def _write_boundaries(self) -> None:
+        if not self._backend.reconciles:
+            return
+        snapshot, now = self._snapshot, datetime.now(UTC)
+        for key in self._boundaries:
+            found = snapshot.objects.get(key) if snapshot is not None else None
+            if found is not None and plan.crossed_boundary(found, now) is not None:
+                self._run_command(plan.CrossBoundary(store_key=key))
+
+    def _close(self) -> None:
+        """Let a synchronous backend close what this thread opened."""
+        if isinstance(self._backend, SyncNativeBackend):
+            with suppress(Exception):  # a broken connection may fail to close
+                self._backend.close_sync()
+
+    # -- whether the store answers ----------------------------------------------------------
+
     def status(self) -> Status:
         with self._lock:
             snapshot = self._snapshot
@@ -325,200 +493,30 @@ class Replica:
         follows = self._thread is not None and silence is not None
         return follows and (silence or 0.0) > self._refresh_interval + _SILENCE
 
-    def _follow(self) -> None:
-        stop = self._stop
-        while not stop.is_set():
-            try:
-                self._turn()
-            except Exception as error:  # noqa: BLE001 - whatever a store raises, the rules stay in force
-                if stop.is_set():
-                    break
-                self._failed(error)
-                stop.wait(self._retries.delay(getattr(error, "retry_after", None) or 0.0))
-        self._reporter.end(answers=not self._error)
-        self._close()
-
-    def _turn(self) -> None:
-        """Look at the store once, waiting for a change up to the refresh interval."""
-        known = self._lost or self._snapshot
-        recovers = self._lost is not None and self._backend.reconciles
-        if known is None or recovers:
-            self._reload()
-        else:
-            patience = self._pause if self._loaded.done() else 0.0
-            changes = drive(self._port.watch(known.cursor, patience))
-            if changes.reset:
-                self._reload()
-            elif self._lost is not None:
-                self._follow_lost(self._lost, changes)
-            elif self._overtake(changes):
-                self._tell(changes)
-        self._contacted()
-        if self._lost is not None and self._backend.reconciles:
-            self._recover(self._lost)
-        else:
-            self._reporter.report(self._stop)
-
-    def _follow_lost(self, found: Snapshot, changes: Changes) -> None:
-        """Hear what operators do in the emptied store, where it is the server that recovers."""
-        if changes.cursor != found.cursor:
-            self._install(found.apply(changes, advance=True))
-
-    def _recover(self, found: Snapshot) -> None:
-        """Let operators work on the emptied store, and put the rules back when they ask for it."""
-        if self._backend.atomic:
-            self._register()  # elsewhere it would hide the loss from those who have not looked yet
-        if recovery.is_requested(found) and self._snapshot is not None:
-            self._run_command(recovery.Restore(kept=self._snapshot))
-        else:
-            self._stop.wait(self._refresh_interval)
-
-    def _overtake(self, changes: Changes) -> bool:
-        """Apply changes from the feed, unless local commits have brought all of them already."""
-        with self._lock:
-            if self._snapshot is None or changes.cursor.revision <= self._snapshot.revision:
-                return False
-            self._apply(changes, advance=True)
-            return True
-
-    @property
-    def _pause(self) -> float:
-        """Seconds to wait for a change: until the next boundary of a window at the longest."""
-        now = datetime.now(UTC)
-        edges = [
-            (edge - now).total_seconds()
-            for key in self._boundaries
-            if (found := self._snapshot.objects.get(key) if self._snapshot else None) and found.window
-            for edge in (found.window.start, found.window.end)
-            if edge > now
-        ]
-        return max(0.01, min([self._refresh_interval, *edges]))
-
-    def _reload(self) -> None:
-        with self._lock:
-            self._while_loading = []
-        try:
-            self._install(drive(self._port.load()))
-        finally:
-            self._while_loading = None
-
-    def _install(self, snapshot: Snapshot) -> None:
-        with self._lock:
-            before = self._snapshot
-            # A load that began before a local commit does not undo what the commit has put in force.
-            for changes in self._while_loading or ():
-                if changes.cursor.epoch == snapshot.epoch:
-                    snapshot = snapshot.apply(changes, advance=False)
-            if before is not None and self._is_loss(before, snapshot):
-                self._keep_rules(before, snapshot)
-                return
-            self._lost = None
-            if before is not None and before.epoch != snapshot.epoch:
-                self._unregistered = _listed(self._declared.values())
-            self._snapshot = snapshot
-            self._boundaries = {key for key, found in snapshot.objects.items() if found.window}
-            self._rules = self._compile(snapshot)
-            if self.ruleset is not None or self._waited:
-                self._enforce(self._rules)
-        if before is not None:
-            self._tell(Changes(snapshot.cursor, reset=True))
-
-    def _is_loss(self, before: Snapshot, after: Snapshot) -> bool:
-        """Whether the store was emptied, and nobody has restored it or accepted it as it is."""
-        if recovery.is_accepted(after) or not self._backend.durable:
-            return False
-        if self._lost is not None:
-            return not recovery.is_back(before, after)
-        # Where somebody lifted the last override revisions go on; an emptied store counts from the start.
-        emptied = before.has_operator_content and not after.has_operator_content
-        return emptied and (after.revision < before.revision or after.is_another_store(before))
-
-    def _keep_rules(self, kept: Snapshot, found: Snapshot) -> None:
-        """Keep the rules of before, under what operators set in the emptied store."""
-        if self._lost is None:
-            self._unregistered = _listed(self._declared.values())
-            logger.error(
-                "The store came back empty (epoch %r, was %r). The rules stay as they were: put them back "
-                "with 'shield restore', or accept the loss with 'shield reset --all'.",
-                found.epoch,
-                kept.epoch,
-            )
-        self._lost = found
-        self._rules = self._compile(recovery.overlay(kept, found))
-        if self.ruleset is not None:
-            self._enforce(self._rules)
-
-    def _apply(self, changes: Changes, *, advance: bool) -> None:
-        assert self._snapshot is not None
-        keys = [key for key, _ in changes.writes]
-        self._snapshot = self._snapshot.apply(changes, advance=advance)
-        self._boundaries -= set(keys)
-        self._boundaries |= {
-            key for key in keys if (found := self._snapshot.objects.get(key)) and found.window
-        }
-        rules = self._rules or self._compile(self._snapshot)
-        self._rules = rules.evolve(self._snapshot, keys)
-        if self.ruleset is not None:
-            self._enforce(self._rules)
-
-    def _compile(self, snapshot: Snapshot) -> Ruleset:
-        return Ruleset.compile(snapshot, self._declared, service=self._service, env=self._env)
-
-    def _write_boundaries(self) -> None:
-        if not self._backend.reconciles:
-            return
-        snapshot, now = self._snapshot, datetime.now(UTC)
-        for key in list(self._boundaries):
-            found = snapshot.objects.get(key) if snapshot is not None else None
-            if found is not None and plan.crossed_boundary(found, now) is not None:
-                self._run_command(plan.CrossBoundary(store_key=key))
-
-    def _tell(self, changes: Changes) -> None:
-        snapshot = self._snapshot
-        for listener in self._listeners:
-            try:
-                listener(snapshot or Snapshot(), changes)
-            except Exception:
-                logger.exception("A listener for changes failed; the change itself is in force.")
-
     def _contacted(self) -> None:
         self._contact = time.monotonic()
         self._end_waiting()
         self._error = ""
-        if self._is_told:
-            self._is_told = False
-            logger.info("The store answers again.")
+        self._outages.ended()
 
     def _failed(self, error: Exception) -> None:
         self._error = f"{type(error).__name__}: {error}"
         self._close()
         self._begin_with_last_known()
-        if not self._is_told and self._may_tell():
-            self._is_told = True
-            logger.error(
-                "The store does not answer; the last known rules stay in force. %s",
-                self._error,
-                exc_info=None if isinstance(error, BackendError) else error,
-            )
-
-    def _may_tell(self) -> bool:
-        """Whether another outage may be logged already."""
-        now, full = time.monotonic(), len(self._outages) == _OUTAGES_TOLD
-        if full and now - self._outages[0] < _OUTAGES_WITHIN:
-            return False
-        self._outages.append(now)
-        return True
+        self._outages.failed(error)
 
     def _begin_with_last_known(self) -> None:
         """Serve by what is known from before this process, where the store has not been seen in it."""
         with self._lock:
             if self._snapshot is None:
-                known = self._backend.last_known()
-                if known is None:
+                found = self._backend.last_known()
+                if found is None:
                     return
+                known, kept_at = found
                 logger.error(
-                    "The store does not answer; serving by its last known state, of revision %s.",
+                    "The store does not answer; serving by its last known state, of revision %s, kept at %s.",
                     known.revision,
+                    kept_at.isoformat(timespec="seconds"),
                     extra={"error": self._error},
                 )
                 self._install(known)
@@ -530,11 +528,9 @@ class Replica:
             if not self._loaded.done():
                 self._loaded.set_result(None)
 
-    def _close(self) -> None:
-        """Let a synchronous backend close what this thread opened."""
-        if isinstance(self._backend, SyncNativeBackend):
-            with suppress(Exception):  # a broken connection may fail to close
-                self._backend.close_sync()
+
+def _with_windows(snapshot: Snapshot, keys: Iterable[str]) -> frozenset[str]:
+    return frozenset(key for key in keys if (found := snapshot.objects.get(key)) and found.window)
 
 
 def _listed(declarations: Iterable[Declaration]) -> dict[RouteKey, Declaration]:

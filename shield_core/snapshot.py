@@ -92,9 +92,17 @@ class Snapshot:
         return Cursor(self.epoch, self.revision)
 
     def is_another_store(self, before: Snapshot) -> bool:
-        """Whether this is not the store that ``before`` was read from; one without an epoch may be any."""
+        """Whether this is not the store that ``before`` was read from; one without an epoch may be any.
+
+        A store that has lost its head alone begins another epoch, and yet what it holds is there as it was.
+        """
         store, earlier = (one.epoch.partition(_BRANCH)[0] for one in (self, before))
-        return bool(earlier) and store != earlier
+        return bool(earlier) and store != earlier and not self._continues(before)
+
+    def _continues(self, before: Snapshot) -> bool:
+        return any(
+            self.objects.get(key) == found for key, found in before.objects.items() if found.updated_at
+        )
 
     @cached_property
     def routes(self) -> Mapping[str, RouteState]:

@@ -11,6 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
@@ -160,8 +161,8 @@ class ShieldBackend(ABC):
         """Return the entries that ``query`` selects, newest first."""
         return query.select(await self.get_audit_log(query.path, 1_000_000))
 
-    def last_known(self) -> Snapshot | None:
-        """Return a state from before this process, to begin with while the store does not answer."""
+    def last_known(self) -> tuple[Snapshot, datetime] | None:
+        """Return a state from before this process and when it was kept, to begin with without the store."""
         return None
 
     def disconnect(self) -> None:

@@ -157,9 +157,8 @@ class ShieldServerBackend(SyncNativeBackend):
             raise
         return self._known
 
-    def last_known(self) -> Snapshot | None:
-        found = self._kept.read()
-        return found[0] if found else None
+    def last_known(self) -> tuple[Snapshot, datetime] | None:
+        return self._kept.read()
 
     def _ask(self) -> Snapshot:
         """Ask for the whole state; one that has not changed since the last time is not sent again."""

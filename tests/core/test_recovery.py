@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from shield_core import recovery
 from shield_core.backends.file import FileBackend
 from shield_core.exceptions import BackendError
+from shield_core.models import RouteState
+from shield_core.snapshot import Snapshot
+
+from .rules import NOW, override
 
 
 def is_open(engine):
@@ -98,3 +105,41 @@ def test_reset_all_on_a_healthy_store_lifts_everything_and_tells_each_change(bac
     assert not engine.sync.get_global_maintenance().enabled
     told = [entry.path for entry in engine.sync.get_audit_log(actor="ann")]
     assert {"GET:/x", "GET:/y", "__shield:global__"} <= set(told)
+
+
+def stored(revision, *states, epoch="first"):
+    return Snapshot(epoch, revision, {state.path: state for state in states})
+
+
+X = override("GET:/x", "disabled", revision=7, updated_at=NOW)
+X_OPEN = RouteState(path="GET:/x", revision=8, updated_at=NOW)
+Y = RouteState(path="GET:/y", revision=3, updated_at=NOW)
+Y_AGAIN = Y.replace(updated_at=NOW + timedelta(minutes=1))
+Y_OF_OTHERS = Y.replace(updated_at=None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "emptied"),
+    [
+        (stored(7, X, Y), stored(8, X_OPEN, Y), False),
+        (stored(7, X, Y), stored(8, X_OPEN, Y, epoch="second"), False),
+        (stored(7, X, Y), stored(8, X_OPEN, Y_AGAIN, epoch="second"), True),
+        (stored(7, X, Y_OF_OTHERS), stored(8, X_OPEN, Y_OF_OTHERS, epoch="second"), True),
+        (stored(7, X, Y), stored(0, epoch="second"), True),
+        (stored(7, X, Y), stored(6, Y), True),
+        (stored(7, X, Y), stored(8, X, Y_AGAIN, epoch="second"), False),
+        (stored(7, Y), stored(0, epoch="second"), False),
+    ],
+    ids=[
+        "somebody lifted the last override",
+        "somebody did when the store had lost its head",
+        "the code has registered its routes again",
+        "another program writes its routes, which look the same, again",
+        "nothing is there",
+        "a backup from before the override",
+        "the override is still there",
+        "no operator had used it",
+    ],
+)
+def test_what_is_taken_for_an_emptied_store(before, after, emptied):
+    assert recovery.was_emptied(before, after) is emptied

@@ -1,11 +1,14 @@
 """Every process follows the store by itself, and keeps its rules when the store is gone."""
 
+import itertools
 import logging
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shield_core import replica
+from shield_core import outages
 from shield_core.backends.memory import MemoryBackend
 from shield_core.decorators import maintenance
 from shield_core.keys import EVERYTHING
@@ -122,6 +125,29 @@ def test_the_boundaries_of_a_window_are_written_once_by_many_processes(make_engi
     assert engines[0].sync.get_state("GET:/x").origin == "code"
 
 
+def test_windows_that_come_and_go_in_other_threads_do_not_stop_the_follower(make_engine, caplog):
+    engine = make_engine(MemoryBackend(), refresh_interval=0.001)
+    paths = [f"GET:/{number}" for number in range(60)]
+    engine.sync.register_batch([(path, {}) for path in paths])
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    window = MaintenanceWindow(start=tomorrow, end=tomorrow + timedelta(hours=1))
+    for path in paths[:30]:
+        engine.sync.schedule_maintenance(path, window)
+    engine.sync.start()
+    ends = time.monotonic() + 1.0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for path in itertools.cycle(paths[30:]):
+            engine.sync.schedule_maintenance(path, window)
+            engine.sync.clear_override(path)
+            if time.monotonic() > ends:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+    assert not caplog.records
+
+
 def test_status_tells_how_fresh_the_rules_are(backend, make_engine, wait_until):
     engine = make_engine(backend)
     cold = engine.status()
@@ -183,7 +209,7 @@ def test_a_store_that_comes_and_goes_is_logged_a_few_times_and_an_outage_that_la
     assert (caplog.text.count(told), caplog.text.count("answers again")) == (3, 3)
     backend.down = True
     wait_until(lambda: engine.status().state == "stale")
-    monkeypatch.setattr(replica, "_OUTAGES_WITHIN", 0.0)
+    monkeypatch.setattr(outages, "_WITHIN", 0.0)
     wait_until(lambda: caplog.text.count(told) == 4)
 
 

@@ -226,6 +226,16 @@ def test_a_server_that_appears_later_is_followed(node: Node, follow: Any) -> Non
     eventually(lambda: blocks(engine) == "now")
 
 
+def test_the_log_says_how_old_the_rules_are_that_a_service_begins_with(
+    kept: Path, follow: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**document, "saved_at": "2026-11-02T03:04:05.678901+00:00"}))
+    assert blocks(follow(absent())) == "fraud"
+    assert "of revision" in caplog.text
+    assert "kept at 2026-11-02T03:04:05+00:00" in caplog.text
+
+
 def test_what_the_server_says_replaces_what_was_kept(kept: Path, node: Node, link: Link, follow: Any) -> None:
     link.refuse()
     engine = follow(link.address, node.token("payments"))
