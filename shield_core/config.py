@@ -77,8 +77,9 @@ def make_server_backend(
     """Return the backend of a service that follows a Shield Server; ``options`` are those of the backend.
 
     What is not given comes from SHIELD_SERVER_URL, SHIELD_APP_ID, SHIELD_SNAPSHOT_PATH, and, unless other
-    credentials are given, SHIELD_TOKEN, SHIELD_TOKEN_FILE, SHIELD_USERNAME and SHIELD_PASSWORD. With
-    SHIELD_OFFLINE it is a memory backend, so that the decorators alone decide. Raises InvalidInputError.
+    credentials are given, SHIELD_TOKEN, SHIELD_TOKEN_FILE, SHIELD_USERNAME and SHIELD_PASSWORD. A server
+    that a ``.shield`` file names is sent only what stands in that file. With SHIELD_OFFLINE it is a memory
+    backend, so that the decorators alone decide. Raises InvalidInputError.
     """
     from shield_core.backends.memory import MemoryBackend
     from shield_core.backends.server import ShieldServerBackend
@@ -86,8 +87,8 @@ def make_server_backend(
     found = found or Configuration.read()
     if is_offline(found):
         return MemoryBackend()
-    server_url = server_url or found.get("SHIELD_SERVER_URL")
-    if not server_url:
+    address = server_url or found.get("SHIELD_SERVER_URL")
+    if not address:
         raise InvalidInputError(
             "The server backend needs SHIELD_SERVER_URL, such as http://localhost:9000 (or SHIELD_OFFLINE=1)."
         )
@@ -97,11 +98,28 @@ def make_server_backend(
             "A service needs a name on the Shield Server: SHIELD_APP_ID, in Django SHIELD_SERVICE."
         )
     given = {name: value for name, value in options.items() if value is not None and value != ""}
-    if not given.keys() & set(_CREDENTIALS):
+    are_arguments = bool(given.keys() & set(_CREDENTIALS))
+    if not are_arguments:
         given |= {name: text for name in _CREDENTIALS if (text := found.get(f"SHIELD_{name.upper()}"))}
+    if not server_url and found.only_in_file("SHIELD_SERVER_URL"):
+        _refuse_to_send_away(found, given, are_arguments)
     path = options.get("snapshot_path")
     given["snapshot_path"] = path if path is not None else found.get("SHIELD_SNAPSHOT_PATH")
-    return ShieldServerBackend(server_url, app_id, **given)
+    return ShieldServerBackend(address, app_id, **given)
+
+
+def _refuse_to_send_away(found: Configuration, given: Mapping[str, Any], are_arguments: bool) -> None:
+    """Refuse to send a server that a file names what that file does not know itself.
+
+    A hostile working directory would else learn credentials, or what any file holds that it calls a token's.
+    """
+    secret = [name for name in _CREDENTIALS if name in given]
+    own = [name for name in secret if name != "token_file" and found.only_in_file(f"SHIELD_{name.upper()}")]
+    if secret and (are_arguments or own != secret):
+        raise InvalidInputError(
+            f"SHIELD_SERVER_URL is taken from {found.path}, and would be sent credentials that are not: "
+            "set it in the environment."
+        )
 
 
 def is_offline(found: Configuration | None = None) -> bool:
@@ -142,11 +160,19 @@ def make_rate_limit_storage(name: str, *, file_path: str, redis_url: str | None)
 
 
 def _flag(name: str, text: str) -> bool:
+    try:
+        return truth(text)
+    except ValueError as error:
+        raise InvalidInputError(f"{name} is {text!r}: {error}") from None
+
+
+def truth(text: str) -> bool:
+    """Read ``1``, ``true``, ``yes``, ``on`` and their opposites. Raises ValueError."""
     said = {"1": True, "true": True, "yes": True, "on": True}
     said |= {"0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in said:
-        raise InvalidInputError(f"{name} is {text!r}: it is true or false.")
-    return said[text.lower()]
+    if (word := text.strip().lower()) not in said:
+        raise ValueError("it is true or false.")
+    return said[word]
 
 
 def warn_of_forgotten_environment() -> None:
@@ -156,10 +182,14 @@ def warn_of_forgotten_environment() -> None:
 
 
 class Configuration:
-    """The environment over the nearest ``.shield`` file."""
+    """The environment over the nearest ``.shield`` file, which stands at ``path``."""
 
-    def __init__(self, environment: Mapping[str, str], file: Mapping[str, str]) -> None:
-        self._sources = (environment, {key: text for key, text in file.items() if key != _NEVER_FROM_FILE})
+    def __init__(
+        self, environment: Mapping[str, str], file: Mapping[str, str], path: Path | None = None
+    ) -> None:
+        self._environment = environment
+        self._file = {key: text for key, text in file.items() if key != _NEVER_FROM_FILE}
+        self.path = path
 
     @classmethod
     def read(cls, start: Path | None = None) -> Configuration:
@@ -171,11 +201,15 @@ class Configuration:
         for folder in (directory, *directory.parents):
             path = folder / FILE_NAME
             if path.is_file():
-                return cls(os.environ, parse_file(path))
+                return cls(os.environ, parse_file(path), path)
         return cls(os.environ, {})
 
     def get(self, name: str) -> str | None:
-        return next((source[name] for source in self._sources if source.get(name)), None)
+        return self._environment.get(name) or self._file.get(name) or None
+
+    def only_in_file(self, name: str) -> bool:
+        """Whether it is the file that says it."""
+        return not self._environment.get(name) and bool(self._file.get(name))
 
 
 def parse_file(path: Path) -> dict[str, str]:

@@ -24,6 +24,8 @@ HTTP_METHODS = frozenset(
 
 _METHOD = re.compile(r"[A-Z][A-Z-]*")
 _SERVICE = re.compile(r"[a-z0-9][A-Za-z0-9._-]*")
+#: Characters of a service's name at most.
+SERVICE_LENGTH = 100
 _CONVERTER = re.compile(r"\{([^{}:]+):[^{}]*\}")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 
@@ -89,6 +91,8 @@ def check_service(name: str) -> str:
             f"{name!r} cannot name a service: use letters, digits, '.', '_' and '-', "
             "starting with a small letter or a digit."
         )
+    if len(name) > SERVICE_LENGTH:
+        raise InvalidKeyError(f"The name of a service has at most {SERVICE_LENGTH} characters.")
     return name
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from shield_core.config import truth
 from shield_core.replica import NoStore
 
 PREFIX = "SHIELD_"
@@ -18,10 +19,6 @@ PREFIX = "SHIELD_"
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _truth(text: str) -> bool:
-    return text.strip().lower() in {"1", "true", "yes", "on"}
 
 
 #: SHIELD_SERVICE in the environment is the command line's context, not this process's identity.
@@ -32,12 +29,12 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "exempt": _words,
     "refresh_interval": float,
     "init_timeout": float,
-    "testing": _truth,
+    "testing": truth,
     "num_proxies": int,
     "rate_limit_storage": str,
-    "fail_open": _truth,
-    "offline": _truth,
-    "draft_headers": _truth,
+    "fail_open": truth,
+    "offline": truth,
+    "draft_headers": truth,
     "responses": json.loads,
 }
 

@@ -24,7 +24,7 @@ def server_backend(url: str | None = None, **options: Any) -> ShieldBackend:
     Credentials and the rest come from the settings; SHIELD_OFFLINE makes it a memory backend.
     """
     from shield_core.backends.memory import MemoryBackend
-    from shield_core.config import make_server_backend
+    from shield_core.config import Configuration, make_server_backend
 
     read = ShieldSettings.read()
     if read.offline:
@@ -34,7 +34,10 @@ def server_backend(url: str | None = None, **options: Any) -> ShieldBackend:
         given = {}  # all of them come from one place
     if read.snapshot_path is not None:
         given["snapshot_path"] = read.snapshot_path
-    return make_server_backend(url or read.server_url or None, read.service, **{**given, **options})
+    # The settings have heard the environment already, over which they stand.
+    heard = Configuration({}, {})
+    options = {**given, **options}
+    return make_server_backend(url or read.server_url or None, read.service, found=heard, **options)
 
 
 def redis_backend(url: str | None = None, cache: str | None = None, **options: Any) -> ShieldBackend:

@@ -8,8 +8,8 @@ from typing import Any
 from rest_framework import serializers
 
 from shield_core.cli.times import parse_span
+from shield_core.keys import SERVICE_LENGTH, check_service
 from shield_core.texts import CONTROL
-from shield_django.api.keys import SERVICE_LENGTH, parse_service
 
 
 class Text(serializers.CharField):
@@ -86,7 +86,7 @@ class Service(Text):
     def to_internal_value(self, data: Any) -> str:
         name = super().to_internal_value(data)
         try:
-            return parse_service(name)
+            return check_service(name)
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
 

@@ -16,7 +16,7 @@ from shield_django.models import KEY_LENGTH
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 _METHOD_LENGTH = 32
-SERVICE_LENGTH = 100
+parse_service = check_service
 
 
 def decode_key(text: str) -> str:
@@ -34,13 +34,6 @@ def decode_key(text: str) -> str:
         ) from None
 
 
-def parse_service(name: str) -> str:
-    """Return the name of a service that somebody sent. Raises InvalidKeyError."""
-    if len(name) > SERVICE_LENGTH:
-        raise InvalidKeyError(f"The name of a service has at most {SERVICE_LENGTH} characters.")
-    return check_service(name)
-
-
 def parse_key(text: str, service: str | None = None) -> RouteKey:
     """Parse a key that somebody sent, which every store must be able to hold. Raises InvalidKeyError."""
     if len(text) > KEY_LENGTH:
@@ -48,8 +41,6 @@ def parse_key(text: str, service: str | None = None) -> RouteKey:
     key = RouteKey.parse(text, service=service)
     if len(key.method or "") > _METHOD_LENGTH:
         raise InvalidKeyError(f"A method has at most {_METHOD_LENGTH} characters.")
-    if len(key.service or "") > SERVICE_LENGTH or len(str(key)) > KEY_LENGTH:
-        raise InvalidKeyError(
-            f"A route key has at most {KEY_LENGTH} characters, {SERVICE_LENGTH} its service."
-        )
+    if len(str(key)) > KEY_LENGTH:
+        raise InvalidKeyError(f"A route key has at most {KEY_LENGTH} characters with its service.")
     return key

@@ -8,12 +8,11 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 
 from shield_core.exceptions import ConflictError
-from shield_core.keys import EVERYTHING, ExemptEntry, Scope
+from shield_core.keys import EVERYTHING, ExemptEntry, Scope, check_service
 from shield_core.models import GlobalMaintenanceConfig, RouteStatus
 from shield_django.api import bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.bodies import window_of
-from shield_django.api.keys import parse_service
 
 _ATTEMPTS = 20
 
@@ -24,7 +23,7 @@ class ScopeView(ControlView):
     def scope(self, service: str | None) -> Scope:
         if service is None:
             return EVERYTHING
-        self.allow(parse_service(service))
+        self.allow(check_service(service))
         return Scope.service(service)
 
 

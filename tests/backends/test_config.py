@@ -11,8 +11,9 @@ import pytest
 from shield_core.backends.file import FileBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.redis import RedisBackend
+from shield_core.backends.server import ShieldServerBackend
 from shield_core.backends.sync import AwaitedBackend
-from shield_core.config import make_engine
+from shield_core.config import make_engine, make_server_backend
 from shield_core.exceptions import InvalidInputError
 from shield_core.rate_limit.counters import Counter
 from shield_core.rate_limit.grammar import Rate
@@ -25,7 +26,8 @@ CUSTOM = "tests.backends.custom:Ledger"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with nothing in it, below another one."""
     names = ("BACKEND", "FILE_PATH", "REDIS_URL", "CUSTOM_PATH", "ENV", "APP_ID", "SERVICE")
-    for name in (*names, "RATE_LIMIT_STORAGE", "FAIL_OPEN", "NUM_PROXIES", "DRAFT_HEADERS"):
+    server = ("SERVER_URL", "TOKEN", "TOKEN_FILE", "USERNAME", "PASSWORD", "OFFLINE", "SNAPSHOT_PATH")
+    for name in (*names, *server, "RATE_LIMIT_STORAGE", "FAIL_OPEN", "NUM_PROXIES", "DRAFT_HEADERS"):
         monkeypatch.delenv(f"SHIELD_{name}", raising=False)
     folder = tmp_path / "project" / "src"
     folder.mkdir(parents=True)
@@ -126,6 +128,59 @@ def test_a_file_cannot_choose_what_code_runs(folder: Path) -> None:
     write(folder, "SHIELD_BACKEND=custom", "SHIELD_CUSTOM_PATH=evil:Backend")
     with pytest.raises(InvalidInputError, match=r"not taken from a \.shield file"):
         make_engine()
+
+
+LOGIN = ("SHIELD_USERNAME=payments", "SHIELD_PASSWORD=secret")
+PLACE = "SHIELD_SERVER_URL=http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_environment"),
+    [
+        ([PLACE], ["SHIELD_TOKEN=t"]),
+        ([PLACE], LOGIN),
+        ([PLACE, LOGIN[0]], LOGIN),
+        ([PLACE, LOGIN[0]], LOGIN[1:]),
+        ([PLACE], ["SHIELD_TOKEN_FILE=/run/secrets/token"]),
+        ([PLACE, "SHIELD_TOKEN_FILE=/run/secrets/token"], []),
+        ([PLACE, "SHIELD_TOKEN=t"], ["SHIELD_TOKEN=another"]),
+    ],
+)
+def test_a_server_that_a_file_names_is_sent_nothing_from_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, in_file: list[str], in_environment: list[str]
+) -> None:
+    write(folder, *in_file)
+    for line in in_environment:
+        monkeypatch.setenv(*line.split("="))
+    with pytest.raises(InvalidInputError, match=r"\.shield, and would be sent credentials") as caught:
+        make_engine(backend="server", service="payments")
+    assert "secret" not in str(caught.value).replace("/run/secrets", "")
+
+
+def test_credentials_of_an_argument_do_not_go_to_a_server_that_a_file_names(folder: Path) -> None:
+    write(folder, PLACE, "SHIELD_TOKEN=t")
+    with pytest.raises(InvalidInputError, match="would be sent credentials"):
+        make_server_backend(app_id="payments", token="of the code")
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_environment"),
+    [
+        ([PLACE], []),
+        ([PLACE, "SHIELD_TOKEN=t"], []),
+        ([PLACE, *LOGIN], []),
+        (["SHIELD_TOKEN=t"], [PLACE]),
+        ([PLACE], [PLACE, "SHIELD_TOKEN=t"]),
+    ],
+)
+def test_a_file_may_name_a_server_with_its_credentials_and_the_environment_any(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, in_file: list[str], in_environment: list[str]
+) -> None:
+    write(folder, *in_file)
+    for line in in_environment:
+        monkeypatch.setenv(*line.split("="))
+    engine = make_engine(backend="server", service="payments")
+    assert isinstance(engine.backend, ShieldServerBackend)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,13 @@ def test_an_environment_variable_is_read_and_checked(settings, monkeypatch):
     assert "SHIELD_INIT_TIMEOUT" in found("shield.E011")[0].msg
 
 
+def test_a_flag_in_the_environment_that_is_misspelt_is_no_false(settings, monkeypatch):
+    monkeypatch.setenv("SHIELD_FAIL_OPEN", " Off ")
+    assert ShieldSettings.read().fail_open is False
+    monkeypatch.setenv("SHIELD_FAIL_OPEN", "ture")
+    assert "SHIELD_FAIL_OPEN='ture' cannot be read: it is true or false." in found("shield.E011")[0].msg
+
+
 def test_a_setting_is_stronger_than_the_environment(settings, monkeypatch):
     monkeypatch.setenv("SHIELD_ENV", "from-environment")
     settings.SHIELD_ENV = "from-settings"

@@ -130,6 +130,13 @@ def test_a_service_name_outside_the_alphabet_is_refused(name):
         check_service(name)
 
 
+def test_a_service_name_has_at_most_100_characters():
+    assert check_service("a" * 100) == "a" * 100
+    for refused in (lambda: check_service("a" * 101), lambda: RouteKey.parse("a" * 101 + ":/x")):
+        with pytest.raises(InvalidKeyError, match="at most 100 characters"):
+            refused()
+
+
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [

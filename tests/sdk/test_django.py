@@ -17,6 +17,7 @@ from django.test import Client
 
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.server import ShieldServerBackend
+from shield_core.remote.credentials import NoCredentials
 from shield_django import project
 from tests.admin.conftest import form_of, text_of
 from tests.clients.conftest import SERVICE, ControlPlane, Operator
@@ -203,6 +204,20 @@ def test_offline_it_runs_on_its_decorators(node: Node, service: str, settings: A
         assert client.get("/maintenance/").status_code == 503
         assert isinstance(project.current().engine.backend, MemoryBackend)
         assert not link.accepted
+
+
+def test_a_setting_undoes_the_environment(
+    service: str, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".shield").write_text("SHIELD_OFFLINE=1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHIELD_OFFLINE", "1")
+    monkeypatch.setenv("SHIELD_TOKEN", "of the environment")
+    settings.SHIELD_OFFLINE = False
+    settings.SHIELD_TOKEN = ""
+    backend = project.current().engine.backend
+    assert isinstance(backend, ShieldServerBackend)
+    assert isinstance(backend.connection.credentials, NoCredentials)
 
 
 def test_inside_a_test_environment_no_server_is_asked(
