@@ -12,13 +12,10 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application as get_django_application
 
 from shield_core.asgi import Application, Message, Receive, Scope, Send
-from shield_django import project
+from shield_django import project, stream
 from shield_django.websockets import WebSocketGuard
 
 logger = logging.getLogger("shield")
-
-#: How the path of the event stream ends, wherever it is mounted.
-_STREAM = "/api/sdk/events"
 
 
 def get_asgi_application(websocket: Application | None = None) -> ShieldASGIMiddleware:
@@ -44,7 +41,7 @@ class ShieldASGIMiddleware:
             await _Lifespan(self.app, scope, receive, send).run()
         elif scope["type"] == "websocket":
             await self._websockets(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"].endswith(_STREAM):
+        elif scope["type"] == "http" and scope["path"].endswith(stream.PATH):
             await self._with_stream(scope, receive, send)
         else:
             await self.app(scope, receive, send)

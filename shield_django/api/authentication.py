@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
@@ -11,13 +10,13 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from shield_django.auth.authorities import Django
-from shield_django.auth.principals import ANYBODY, Nobody, Principal
+from shield_django.auth.browsers import changes_something, is_foreign, logged_in
+from shield_django.auth.principals import ANYBODY, DASHBOARD, Nobody, Principal
 from shield_django.auth.tokens import InvalidToken
 from shield_django.control import ControlPlane, control_of
 
 #: The operator of an open server.
 ANONYMOUS = Principal(ANYBODY, "api")
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Credentials(BaseAuthentication):
@@ -36,9 +35,11 @@ class Credentials(BaseAuthentication):
             else:
                 return found, found.token
         if control.authority.is_open:
-            _refuse_other_sites(plain, control)
+            # The browser's own account of where a change comes from must do.
+            if changes_something(plain) and is_foreign(plain):
+                raise PermissionDenied("This change comes from a page of another site.")
             return ANONYMOUS, None
-        browser = _of_cookie(plain, control) or _of_session(plain, control)
+        browser = logged_in(plain, control) or _of_session(plain, control)
         if browser is None:
             return Nobody(), None
         _enforce_csrf(plain)
@@ -55,22 +56,13 @@ def token_in(request: HttpRequest) -> str:
     return named or (rest.strip() if scheme.lower() == "bearer" else "")
 
 
-def _of_cookie(request: HttpRequest, control: ControlPlane) -> Principal | None:
-    text = request.COOKIES.get(control.session_cookie, "")
-    try:
-        found = control.principal_of(text) if text else None
-    except InvalidToken:
-        return None
-    return found if found is not None and found.platform == "dashboard" else None
-
-
 def _of_session(request: HttpRequest, control: ControlPlane) -> Principal | None:
     user = getattr(request, "user", None)
     if not isinstance(control.authority, Django) or user is None or isinstance(user, Principal):
         return None
     if not (user.is_authenticated and user.is_active):
         return None
-    return Principal(user.get_username(), "dashboard", None, user)
+    return Principal(user.get_username(), DASHBOARD, None, user)
 
 
 def _enforce_csrf(request: HttpRequest) -> None:
@@ -85,15 +77,3 @@ def _enforce_csrf(request: HttpRequest) -> None:
 def _nothing(request: HttpRequest) -> HttpResponse:
     """Stand for the view, which the check does not call."""
     return HttpResponse()
-
-
-def _refuse_other_sites(request: HttpRequest, control: ControlPlane) -> None:
-    """On an open server the browser's own account of where a change comes from must do."""
-    if request.method in _SAFE:
-        return
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site in ("same-origin", "none"):
-        return
-    hosts = {request.get_host(), urlsplit(control.public_url).netloc}
-    if site or (origin and urlsplit(origin).netloc not in hosts - {""}):
-        raise PermissionDenied("This change comes from a page of another site.")

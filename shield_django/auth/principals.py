@@ -11,6 +11,10 @@ from shield_django.auth.tokens import Token
 
 #: What an operator needs, beside being let in at all.
 VIEW, CHANGE, MANAGE_TOKENS = "shield.view_route", "shield.change_route", "shield.manage_tokens"
+VIEW_LIMITS, CHANGE_LIMITS = "shield.view_ratelimit", "shield.change_ratelimit"
+VIEW_AUDIT = "shield.view_auditlogentry"
+#: The platform of browsers.
+DASHBOARD = "dashboard"
 
 
 @dataclass(frozen=True, slots=True)

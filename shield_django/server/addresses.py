@@ -6,6 +6,7 @@ the path are those that the client used.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -27,11 +28,20 @@ OWN = frozenset(
 class BadHost(Exception):
     """The request names a host that is not this server's."""
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or "This server has another name: see public_url and allowed_hosts.")
+
 
 class Addresses:
-    """``allowed_hosts`` are names beside that of ``public_url``; without either, every name is right."""
+    """``allowed_hosts`` are names beside that of ``public_url``; without either, every name is right.
 
-    def __init__(self, public_url: str, num_proxies: int, allowed_hosts: Iterable[str]) -> None:
+    For pages in a browser only names that no stranger can give to this server are, where it ``is_open``:
+    nothing else than the name tells such a page from one on the internet (DNS rebinding).
+    """
+
+    def __init__(
+        self, public_url: str, num_proxies: int, allowed_hosts: Iterable[str], *, is_open: bool = False
+    ) -> None:
         if num_proxies < 0:
             raise ImproperlyConfigured(f"trusted_proxies is a number, 0 or more, not {num_proxies}.")
         url = urlsplit(public_url)
@@ -48,10 +58,11 @@ class Addresses:
         self._scheme = url.scheme
         self._netloc = url.netloc.lower()
         self._path = url.path.rstrip("/")
-        names = {one.lower() for one in allowed_hosts}
+        names = {one.lower() for one in _listed(allowed_hosts)}
         if url.hostname:
             names |= {_name(self._netloc), *_LOOPBACK}
         self._names = frozenset(names)
+        self._suspects_pages = is_open and not names
 
     def seen_by_client(self, scope: Scope) -> Scope:
         """Return ``scope`` as the client meant it. Raises BadHost."""
@@ -59,6 +70,11 @@ class Addresses:
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         if len(hosts) > 1 or (hosts and not self._allows(hosts[0])):
             raise BadHost
+        if self._suspects_pages and hosts and not _is_private(_name(hosts[0])) and _is_by_page(headers):
+            raise BadHost(
+                f"This server is open, and pages at {hosts[0]} may not use it: name its own address in "
+                "public_url or allowed_hosts, or set auth."
+            )
         if self.public_url:
             # Links, redirects and origins are those of the public address, also through a proxy that
             # sends another Host.
@@ -101,6 +117,18 @@ class Addresses:
         return found if found in ("http", "https") else str(scope.get("scheme") or "http")
 
 
+def _listed(hosts: Iterable[str]) -> list[str]:
+    """Return ``hosts``. Raises ImproperlyConfigured."""
+    listed = [hosts] if isinstance(hosts, str) else list(hosts)
+    for one in listed:
+        if not _HOST.fullmatch(one.lower()):
+            raise ImproperlyConfigured(
+                f"allowed_hosts has {one!r}, which is no host name: write ops.example.com, or with a port "
+                "ops.example.com:8443."
+            )
+    return listed
+
+
 def _without(path: str, prefix: str) -> str:
     if prefix and (path == prefix or path.startswith(f"{prefix}/")):
         path = path[len(prefix) :]
@@ -109,6 +137,20 @@ def _without(path: str, prefix: str) -> str:
 
 def _name(host: str) -> str:
     return re.sub(r":[0-9]+$", "", host)
+
+
+def _is_private(name: str) -> bool:
+    """Whether no stranger can have this name in the DNS: an address, or a name without a dot."""
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return "." not in name or name.lower().endswith(".localhost")
+    return True
+
+
+def _is_by_page(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser says which page sends this, which it does of every change."""
+    return any(name == b"origin" for name, _ in headers)
 
 
 def _joined(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:

@@ -15,6 +15,8 @@ from django.core.management.utils import get_random_secret_key
 from shield_core.asgi import Receive, Scope, Send
 from shield_core.backends.base import ShieldBackend
 from shield_core.engine import ShieldEngine
+from shield_django import stream
+from shield_django.auth.tokens import SDK_TOKEN_EXPIRY, TOKEN_EXPIRY
 from shield_django.server import configuration
 from shield_django.server.addresses import Addresses, BadHost
 from shield_django.server.bodies import BoundedBody
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shield.server")
 
-STREAM = "/api/sdk/events"
-TOKEN_EXPIRY = 86400
-SDK_TOKEN_EXPIRY = 31_536_000
 _numbers = itertools.count(1)
 
 
@@ -68,7 +67,7 @@ class ShieldServer:
     ) -> None:
         if engine is not None and backend is not None:
             raise ImproperlyConfigured("Give ShieldServer a backend or an engine, not both.")
-        self._addresses = Addresses(public_url, trusted_proxies, allowed_hosts)
+        self._addresses = Addresses(public_url, trusted_proxies, allowed_hosts, is_open=auth is None)
         keys = [secret_key] if isinstance(secret_key, str) else list(secret_key or ())
         if not all(keys):
             raise ImproperlyConfigured("secret_key is empty; leave it out for a random one.")
@@ -136,11 +135,11 @@ class ShieldServer:
             return
         try:
             scope = {**self._addresses.seen_by_client(scope), SCOPE_KEY: self.control}
-        except BadHost:
-            await _send_text(answer, 400, "This server has another name: see public_url and allowed_hosts.")
+        except BadHost as error:
+            await _refuse(answer, path, 400, str(error))
             return
         await self._ensure_started()
-        if path == STREAM:
+        if path == stream.PATH:
             # With the server's own send: the stream looks at how much of it is unsent.
             await self._stream(scope, receive, send)
             return
@@ -148,7 +147,7 @@ class ShieldServer:
         if not body.is_too_large:
             await self._pages(scope, body.receive, body.send)
         if body.is_too_large and not body.is_answered:
-            await _send_text(answer, 413, "The request is too large.")
+            await _refuse(answer, path, 413, "The request is too large.")
 
     async def _tell_health(self, scope: Scope, send: Send, path: str) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -257,8 +256,11 @@ async def _send_json(send: Send, status: int, content: Mapping[str, Any]) -> Non
     await _send(send, status, json.dumps(content).encode(), b"application/json")
 
 
-async def _send_text(send: Send, status: int, text: str) -> None:
-    await _send(send, status, text.encode(), b"text/plain; charset=utf-8")
+async def _refuse(send: Send, path: str, status: int, text: str) -> None:
+    if path.startswith("/api/"):
+        await _send_json(send, status, {"error": text})
+    else:
+        await _send(send, status, text.encode(), b"text/plain; charset=utf-8")
 
 
 async def _send(send: Send, status: int, body: bytes, kind: bytes) -> None:

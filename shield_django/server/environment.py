@@ -7,7 +7,8 @@ from typing import Any
 from shield_core.backends.base import ShieldBackend
 from shield_core.config import Configuration, make_backend
 from shield_core.exceptions import InvalidInputError
-from shield_django.server.application import SDK_TOKEN_EXPIRY, TOKEN_EXPIRY, ShieldServer
+from shield_django.auth.tokens import SDK_TOKEN_EXPIRY, TOKEN_EXPIRY
+from shield_django.server.application import ShieldServer
 
 
 def server_from_environment() -> ShieldServer:

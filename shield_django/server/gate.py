@@ -20,15 +20,13 @@ from django.utils.cache import patch_vary_headers
 from django.utils.crypto import get_random_string
 
 from shield_django.api.formats import is_in_utf8
-from shield_django.auth.principals import ANYBODY, Nobody, Principal
-from shield_django.auth.tokens import InvalidToken
+from shield_django.auth.browsers import changes_something, is_foreign, logged_in
+from shield_django.auth.principals import ANYBODY, DASHBOARD, Nobody, Principal
 from shield_django.control import ControlPlane, control_of
 from shield_django.server.cookies import settle
 from shield_django.server.errors import forbidden, is_api
 
 URLCONF = "shield_django.server.urls"
-DASHBOARD = "dashboard"
-_SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 _SECRET = re.compile(r"[A-Za-z0-9]{32}")
 _TOKEN_HEADERS = ("Authorization", "X-Shield-Token")
 
@@ -51,9 +49,9 @@ def guarded(get_response: Get) -> Get:
         notes.cookie_name = f"{control.cookie_prefix}_notes"
         request._messages = notes  # type: ignore[attr-defined]
         secret = _prepare_forms(control, request)
-        if request.method not in _SAFE:
+        if changes_something(request):
             needs_form = _needs_form(control, request)
-            if _is_foreign(request) or (needs_form and check_form(request, _a_form, (), {})):
+            if is_foreign(request) or (needs_form and check_form(request, _a_form, (), {})):
                 return forbidden(request)
         response = get_response(request)
         _finish(control, request, response, notes, secret)
@@ -66,14 +64,7 @@ def _user(control: ControlPlane, request: HttpRequest) -> Principal | Nobody:
     """Return who is asking by cookie; the API looks at the headers itself."""
     if control.authority.is_open:
         return Principal(ANYBODY, DASHBOARD)
-    text = request.COOKIES.get(control.session_cookie)
-    if not text:
-        return Nobody()
-    try:
-        found = control.principal_of(text)
-    except InvalidToken:
-        return Nobody()
-    return found if found.platform == DASHBOARD else Nobody()
+    return logged_in(request, control) or Nobody()
 
 
 # -- forms ----------------------------------------------------------------------------------
@@ -92,14 +83,6 @@ def _prepare_forms(control: ControlPlane, request: HttpRequest) -> str:
     if settings.CSRF_USE_SESSIONS:
         request.session = {CSRF_SESSION_KEY: secret}  # type: ignore[assignment]
     return secret
-
-
-def _is_foreign(request: HttpRequest) -> bool:
-    """Whether a page of another site sent this; clients that are no browsers do not say."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        return True
-    origin = request.headers.get("Origin")
-    return origin is not None and origin.lower() != f"{request.scheme}://{request.get_host()}".lower()
 
 
 def _needs_form(control: ControlPlane, request: HttpRequest) -> bool:

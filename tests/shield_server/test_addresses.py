@@ -107,6 +107,39 @@ def test_a_public_address_is_a_whole_one(url):
         Addresses(url, 0, ())
 
 
+@pytest.mark.parametrize("host", ["https://ops.example.com", "ops.example.com/shield", "a,b", "*", ""])
+def test_an_allowed_host_is_a_name(host):
+    with pytest.raises(ImproperlyConfigured, match="no host name"):
+        Addresses("", 0, ["shield", host])
+
+
+def test_one_allowed_host_needs_no_list():
+    assert Addresses("", 0, "ops.example.com").seen_by_client(scope())
+    with pytest.raises(BadHost):
+        Addresses("", 0, "shield").seen_by_client(scope())
+
+
+def by_page(host):
+    return scope(host=host, origin=f"http://{host}")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:9000", "127.0.0.1:9000", "10.0.0.5", "[::1]:9000", "shield:9000", "red.LOCALHOST"]
+)
+def test_pages_use_an_open_server_at_a_name_that_no_stranger_can_give_it(host):
+    assert Addresses("", 0, (), is_open=True).seen_by_client(by_page(host))
+
+
+@pytest.mark.parametrize("host", ["evil.example:9000", "127.0.0.1.evil.example", "evil.example.", "evil."])
+def test_pages_at_another_name_use_an_open_server_only_when_it_is_told_the_name(host):
+    """A page on the internet can give its own name the address 127.0.0.1."""
+    with pytest.raises(BadHost, match="may not use it: name its own address"):
+        Addresses("", 0, (), is_open=True).seen_by_client(by_page(host))
+    assert Addresses("", 0, [host], is_open=True).seen_by_client(by_page(host))
+    assert Addresses("", 0, (), is_open=True).seen_by_client(scope(host=host))
+    assert Addresses("", 0, ()).seen_by_client(by_page(host))
+
+
 def test_fewer_than_no_proxies_are_refused():
     with pytest.raises(ImproperlyConfigured, match="trusted_proxies"):
         Addresses("", -1, ())

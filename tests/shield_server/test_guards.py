@@ -196,6 +196,20 @@ def test_without_a_public_address_any_name_is_right_but_must_be_one(make):
         assert Visitor(server).get("/login", {"Host": host}).status_code == 400
 
 
+def test_a_page_that_took_the_servers_address_changes_nothing_on_an_open_one(make):
+    server = make(auth=None, public_url="")
+    thief = Visitor(server, "http://evil.example:9000")
+    form = thief.form(MAINTENANCE, status="maintenance", reason="evil")
+    page = thief.post(MAINTENANCE, form)
+    assert (page.status_code, page.headers["Content-Type"]) == (400, "text/plain; charset=utf-8")
+    told = thief.ask("POST", "/api/global/enable", {"Origin": thief.base_url}, json={})
+    assert (told.status_code, "allowed_hosts" in told.json()["error"]) == (400, True)
+    assert is_untouched(server)
+    # A program, which no page can pretend to be, may call it what it likes.
+    assert thief.ask("POST", "/api/global/enable", json={}).status_code == 200
+    assert Visitor(server, "http://shield:9000").post(MAINTENANCE, form).status_code == 403  # no cookie
+
+
 # -- where a login leads, and who is let in --------------------------------------------------
 
 
