@@ -38,16 +38,9 @@ class Application:
         """Return the route that the framework will choose, also one that was added meanwhile."""
         if self._root_path:
             scope = {**scope, "root_path": self._root_path}
-        table = self.table
-        if len(table.sources) != table.size:
-            table = self.table = self._learn()
-        found = table.find(scope, hidden)
-        if (
-            found is None or (found.methods is not None and scope["method"] not in found.methods)
-        ) and not table.is_current():
+        if not self.table.is_current():
             self.table = self._learn()
-            found = self.table.find(scope, hidden)
-        return found
+        return self.table.find(scope, hidden)
 
     def hide_gates(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> bool:
         """Add to ``hidden`` the closed gates that ``scope`` meets; return whether there are any.

@@ -84,24 +84,24 @@ class RouteTable:
         self.app = app
         self.routes: list[Route] = []
         self._mount = mount
-        #: The application's own routes and how many they were: compared at every request.
-        self.sources: Sequence[Any] = app.routes
-        self.size = len(self.sources)
-        self._lists = [(one, len(one)) for one in route_lists(self.sources)]
         self._root = _Node()
         self._literals: set[str] = set()
         self._by_literal: dict[str, list[Route]] = {}
-        for source in sources(self.sources):
+        for source in sources(app.routes):
             route = self._route(source)
             self.routes.append(route)
             self._place(route)
         self._root.settle()
+        #: All lists of routes, here and further inside, and how many routes they had.
+        self._lists = list(route_lists(app.routes))
+        for route in self.routes:
+            if route.table is not None:
+                self._lists += route.table._lists
+        self._size = sum(map(len, self._lists))
 
     def is_current(self) -> bool:
-        """Whether no route was added anywhere; asked when a request finds none that fits."""
-        return all(len(routes) == size for routes, size in self._lists) and all(
-            route.table.is_current() for route in self.routes if route.table is not None
-        )
+        """Whether no route was added anywhere; asked at every request."""
+        return sum(map(len, self._lists)) == self._size
 
     def all_routes(self) -> Iterator[Route]:
         for route in self.routes:
