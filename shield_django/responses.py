@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +39,25 @@ def make(request: HttpRequest, decision: Decision, found: Project) -> Any:
     request.__dict__[_MADE] = True
     _tell(request, decision)
     custom = decision.response or found.responses.get(decision.cause.value)
+    neutral = _neutral(request, decision)
     if custom is not None:
         made = custom(request, decision.exception())
-        return _marked_later(made) if isinstance(made, Awaitable) else _marked(made)
-    if decision.cause is RouteStatus.ENV_GATED:
+        return _own_later(made, neutral) if isinstance(made, Awaitable) else _own(made, neutral)
+    if neutral is None:
         raise _unknown_url(request)
-    now = datetime.now(UTC)
-    neutral = answer(decision, method=request.method or "GET", path=request.path_info, now=now)
     return _marked(_page(request, decision, neutral) if _prefers_html(request) else _json(neutral))
 
 
 def is_made(request: HttpRequest) -> bool:
     """Whether a blocked request has its answer already."""
     return _MADE in request.__dict__
+
+
+def _neutral(request: HttpRequest, decision: Decision) -> Answer | None:
+    """Return the built-in answer, which an environment gate has not."""
+    if decision.cause is RouteStatus.ENV_GATED:
+        return None
+    return answer(decision, method=request.method or "GET", path=request.path_info)
 
 
 def _json(neutral: Answer) -> HttpResponse:
@@ -93,16 +98,23 @@ def _unknown_url(request: HttpRequest) -> Resolver404:
     return Resolver404({"tried": tried or [[]], "path": request.path_info.lstrip("/")})
 
 
-def _marked(response: Any) -> HttpResponseBase:
-    """Keep Django from logging planned maintenance as an error, which would mail the ADMINS."""
+def _own(response: Any, neutral: Answer | None) -> HttpResponseBase:
+    """Check an answer of the project's own, and give it those built-in headers that it does not set."""
     if not isinstance(response, HttpResponseBase):
         raise TypeError(f"A custom answer must be an HttpResponse, got {response!r}.")
+    for name, value in neutral.headers if neutral is not None else ():
+        response.setdefault(name, value)
+    return _marked(response)
+
+
+async def _own_later(response: Awaitable[Any], neutral: Answer | None) -> HttpResponseBase:
+    return _own(await response, neutral)
+
+
+def _marked(response: HttpResponseBase) -> HttpResponseBase:
+    """Keep Django from logging planned maintenance as an error, which would mail the ADMINS."""
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
-
-
-async def _marked_later(response: Awaitable[Any]) -> HttpResponseBase:
-    return _marked(await response)
 
 
 def _tell(request: HttpRequest, decision: Decision) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
+from functools import partial
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -10,12 +11,14 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from shield_core.asgi import Application as ASGIApplication
 from shield_core.asgi import close_code
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
-from shield_core.responses import answer, log_blocked
+from shield_core.responses import log_blocked
 from shield_core.ruleset import Decision
+from shield_fastapi.answers import send_blocked
 from shield_fastapi.application import Application
 from shield_fastapi.decorators import signature
 from shield_fastapi.limits import Taking, layers_of
@@ -101,11 +104,5 @@ def block(connection: HTTPConnection, decision: Decision) -> NoReturn:
     raise Blocked(decision)
 
 
-async def _answer(request: Request, error: Blocked) -> Response:
-    decision = error.decision
-    if decision.response is not None:
-        made = decision.response(request, decision.exception())
-        response: Response = await made if isinstance(made, Awaitable) else made
-        return response
-    neutral = answer(decision, method=request.method, path=request.scope["path"])
-    return Response(neutral.body, neutral.status, dict(neutral.headers), "application/json")
+async def _answer(request: Request, error: Blocked) -> ASGIApplication:
+    return partial(send_blocked, decision=error.decision, custom=error.decision.response)

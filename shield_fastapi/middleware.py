@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 
 from shield_core.asgi import Application as ASGIApplication
 from shield_core.asgi import (
@@ -19,22 +18,20 @@ from shield_core.asgi import (
     Send,
     preflight_for,
     refuse_websocket,
-    send_answer,
     with_headers,
 )
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
-from shield_core.responses import answer, log_blocked
+from shield_core.responses import log_blocked
 from shield_core.ruleset import ALLOWED, Decision, Ruleset
+from shield_fastapi.answers import Response, send_blocked
 from shield_fastapi.application import Application
 from shield_fastapi.guard import DECIDED
 from shield_fastapi.hiding import hide
 from shield_fastapi.limits import Taking, layers_of
 from shield_fastapi.routes import Route
 from shield_fastapi.sources import application_of
-
-Response = Callable[[Request, Any], Any]
 
 #: Set in the scope of a request to the engine that has decided on its very route.
 DECIDED_BY = "shield.engine"
@@ -122,20 +119,13 @@ class ShieldMiddleware:
         return found, decision
 
     async def _block(self, scope: Scope, receive: Receive, send: Send, decision: Decision) -> None:
-        method, path = scope.get("method", WEBSOCKET), scope["path"]
-        log_blocked(decision, method=method, path=path)
-        assert decision.cause is not None
-        custom = decision.response or self._responses.get(decision.cause.value)
+        log_blocked(decision, method=scope.get("method", WEBSOCKET), path=scope["path"])
         if scope["type"] == "websocket":
             await refuse_websocket(scope, receive, send, decision)
-        elif custom is None:
-            await send_answer(answer(decision, method=method, path=path), send)
-        else:
-            made = custom(Request(scope, receive), decision.exception())
-            response = await made if isinstance(made, Awaitable) else made
-            if not callable(response):
-                raise TypeError(f"A custom answer must be a Starlette Response, got {response!r}.")
-            await response(scope, receive, send)
+            return
+        assert decision.cause is not None
+        custom = decision.response or self._responses.get(decision.cause.value)
+        await send_blocked(scope, receive, send, decision=decision, custom=custom)
 
     def _know(self, scope: Scope) -> Application:
         """Learn the application's routes, once it is known: before the first decision."""

@@ -20,7 +20,8 @@ from shield_core.config import (
 )
 from shield_core.engine import ShieldEngine
 from shield_core.rate_limit.storage.base import RateLimitStorage
-from shield_fastapi.middleware import Response, ShieldMiddleware
+from shield_fastapi.answers import Response
+from shield_fastapi.middleware import ShieldMiddleware
 
 logger = logging.getLogger("shield")
 

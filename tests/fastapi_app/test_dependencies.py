@@ -224,6 +224,13 @@ async def test_the_guard_answers_gates_deprecations_and_custom_answers(guarded: 
     assert (answer.status, answer.content) == (418, b"/own mine")
 
 
+async def test_an_answer_that_is_no_response_is_an_error_that_says_so(guarded: FastAPI) -> None:
+    guarded.get("/dict")(disabled(response=lambda request, exc: {"a": "dict"})(as_plain()))
+
+    with pytest.raises(TypeError, match="Response"):
+        await Caller(guarded).get("/dict")
+
+
 @pytest.mark.parametrize("how", ["application", "router", "route"])
 async def test_the_guard_finds_its_route_inside_mounts(app: FastAPI, engine: Any, how: str) -> None:
     inner: Any = FastAPI() if how == "application" else APIRouter()

@@ -35,7 +35,16 @@ HEADERS = (
 
 def own_answer(request: Any, exc: Any) -> Any:
     """An answer of the shop's own, in whichever framework asks for it."""
-    text, headers = f"{exc.limit} {exc.remaining} {exc.key}", {"Content-Type": "text/x-own"}
+    return _own(request, f"{exc.limit} {exc.remaining} {exc.key}", {"Cache-Control": "private"})
+
+
+def own_page(request: Any, exc: Any) -> Any:
+    """One for what is in maintenance."""
+    return _own(request, exc.reason, {})
+
+
+def _own(request: Any, text: str, headers: dict[str, str]) -> Any:
+    headers = {"Content-Type": "text/x-own", **headers}
     if isinstance(request, HttpRequest):
         return HttpResponse(text, status=420, headers=headers)
     return Response(text, 420, headers)
@@ -69,6 +78,7 @@ STAMPS: dict[tuple[str, str], Any] = {
     ("POST", "/payments"): None,
     ("GET", "/items/{item}"): None,
     ("GET", "/window"): decorators.maintenance("planned", "2020-01-01", "2100-01-01"),
+    ("GET", "/own-window"): decorators.maintenance("planned", "2020-01-01", "2100-01-01", response=own_page),
     ("GET", "/read-only"): decorators.maintenance("no writes", read_only=True),
     ("POST", "/read-only"): decorators.maintenance("no writes", read_only=True),
     ("GET", "/login"): None,

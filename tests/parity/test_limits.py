@@ -115,10 +115,11 @@ def test_options_is_no_get_and_a_preflight_is_never_limited(shop: Shop) -> None:
 def test_an_answer_of_the_routes_own(shop: Shop, path: str) -> None:
     assert shop.ask("GET", path).status == 200
 
-    answer = shop.ask("GET", path)
+    answer = settled(shop.ask("GET", path))
 
     assert (answer.status, answer.body) == (420, b"1/hour 0 127.0.0.1")
-    assert answer.headers["content-type"] == "text/x-own"
+    own = {"content-type": "text/x-own", "cache-control": "private"}
+    assert answer.headers == {**denied("", "", 1).headers, **own}
 
 
 @pytest.mark.parametrize(

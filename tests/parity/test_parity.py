@@ -76,6 +76,14 @@ def test_a_window_from_the_code(shop: Shop) -> None:
     assert int(answer.headers["retry-after"]) > 10**9
 
 
+def test_an_answer_of_the_routes_own_tells_when_it_ends(shop: Shop) -> None:
+    answer = shop.ask("GET", "/own-window")
+
+    assert (answer.status, answer.body) == (420, b"planned")
+    assert int(answer.headers.pop("retry-after")) > 10**9
+    assert answer.headers == {"content-type": "text/x-own", "cache-control": "no-store"}
+
+
 def test_a_window_of_an_operator(shop: Shop) -> None:
     end = soon(90)
     window = MaintenanceWindow(start=soon(-5), end=end, reason="now")
