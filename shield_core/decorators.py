@@ -111,7 +111,7 @@ def rate_limit(
     returns a text or None. ``tier_resolver`` names an attribute of the user, or is such a function.
     """
     policy: Meta = {
-        "limit": limit if isinstance(limit, str) else dict(limit),
+        "limit": dict(limit) if isinstance(limit, Mapping) else limit,
         "algorithm": algorithm,
         "key": key,
         "on_missing_key": on_missing_key,
@@ -179,6 +179,8 @@ def _parse_text(text: object) -> datetime:
 
 
 def _stamp(name: str, meta: Meta, response: Callable[..., Any] | None) -> Callable[[View], View]:
+    if callable(meta.get("reason")):
+        raise InvalidInputError(f'@{name} is written with parentheses: @{name}() or @{name}("why").')
     if response is not None:
         meta["responses"] = {name: response}
     frame = sys._getframe(2)

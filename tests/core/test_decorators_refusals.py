@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from shield_core.decorators import (
     deprecated,
+    disabled,
     env_only,
     maintenance,
     parse_moment,
+    rate_limit,
 )
 from shield_core.exceptions import InvalidInputError
 
@@ -39,6 +41,21 @@ def test_what_cannot_be_stamped_is_refused_by_name(name, target, complaint):
         STAMPS[name](target)
     assert f"@{name} " in str(caught.value)
     assert repr(target) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "complaint"),
+    [
+        (maintenance, '@maintenance() or @maintenance("why")'),
+        (disabled, '@disabled() or @disabled("why")'),
+        (env_only, '@env_only("dev", "staging")'),
+        (deprecated, "neither a text nor a datetime"),
+        (rate_limit, "@rate_limit: limit"),
+    ],
+)
+def test_forgotten_parentheses_are_told(decorator, complaint):
+    with pytest.raises(InvalidInputError, match=re.escape(complaint)):
+        decorator(fresh_view())
 
 
 @pytest.mark.parametrize("envs", [(), ("",), ("dev", " "), (None,), (["dev"],)])
