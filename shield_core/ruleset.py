@@ -7,362 +7,20 @@ a rule without a window is a constant that all requests share, one with a window
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
-from typing import Any, Literal
+from datetime import datetime
 
+from shield_core.decisions import ALLOWED as ALLOWED
+from shield_core.decisions import Decision as Decision
+from shield_core.decisions import Step as Step
+from shield_core.decisions import Trace as Trace
 from shield_core.declarations import Declaration
-from shield_core.exceptions import (
-    EnvGatedException,
-    MaintenanceException,
-    RateLimitExceededException,
-    RequestBlocked,
-    RouteDisabledException,
-)
-from shield_core.keys import (
-    EVERYTHING,
-    HTTP_METHODS,
-    SAFE_METHODS,
-    ExemptEntry,
-    Facet,
-    RouteKey,
-    Scope,
-    parse_store_key,
-    without_slash,
-)
-from shield_core.models import (
-    GlobalMaintenanceConfig,
-    GlobalRateLimitPolicy,
-    LimitCause,
-    MaintenanceWindow,
-    RateLimitPolicy,
-    RouteState,
-    RouteStatus,
-    StoredPolicy,
-)
+from shield_core.keys import EVERYTHING, HTTP_METHODS, Facet, RouteKey, Scope, parse_store_key
+from shield_core.models import GlobalRateLimitPolicy, RateLimitPolicy, RouteState, RouteStatus, StoredPolicy
 from shield_core.rate_limit.layers import Layer, Layers, table_of
-from shield_core.rate_limit.limiter import Outcome
+from shield_core.rules import ANY_OTHER, MaintenanceLayer, Methods, Rule, handler_method
 from shield_core.snapshot import Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do with a request.
-
-    ``cause`` is what blocks (maintenance, disabled, env_gated, rate_limited), None when the request
-    is let through. ``key`` is the route's plain key, empty for a URL that matches no route.
-    ``until`` is the known end, in UTC. ``headers`` go on an allowed answer. ``outcome`` is what its
-    limits said of the request, None where it has none.
-    """
-
-    cause: RouteStatus | LimitCause | None = None
-    key: str = ""
-    scope: Scope = EVERYTHING
-    reason: str = ""
-    until: datetime | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    response: Callable[..., Any] | None = None
-    outcome: Outcome | None = None
-
-    @property
-    def allowed(self) -> bool:
-        return self.cause is None
-
-    def exception(self) -> RequestBlocked:
-        """Return the exception that ``ShieldEngine.check`` raises for a blocked request."""
-        match self.cause:
-            case RouteStatus.MAINTENANCE:
-                return MaintenanceException(self.reason, self.until)
-            case RouteStatus.DISABLED:
-                return RouteDisabledException(self.reason, self.until)
-            case LimitCause.RATE_LIMITED if self.outcome is not None:
-                result = self.outcome.result
-                return RateLimitExceededException(
-                    self.outcome.text, result.retry_after_seconds, result.reset_at, 0, result.key
-                )
-            case LimitCause.RATE_LIMITED:  # another limiter's, which does not tell
-                return RateLimitExceededException(None, None, None, 0, "")
-            case _:
-                return EnvGatedException(self.key)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One layer of a trace: what it said of the request, and who set it."""
-
-    layer: Literal["maintenance", "route"]
-    scope: Scope
-    verdict: str
-    reason: str = ""
-    until: datetime | None = None
-    origin: str = ""
-    by: str = ""
-    revision: int = 0
-
-
-ALLOWED = Decision()
-Trace = list[Step]
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A reason to block, from ``start`` to ``end`` (seconds since the epoch), or always."""
-
-    status: RouteStatus
-    reason: str
-    read_only: bool = False
-    until: datetime | None = None
-    start: float = float("-inf")
-    end: float = float("inf")
-
-    @classmethod
-    def of(cls, window: MaintenanceWindow, fallback_reason: str = "") -> _Block:
-        return cls(
-            status=window.status,
-            reason=window.reason or fallback_reason,
-            read_only=window.read_only,
-            until=window.end.astimezone(UTC),
-            start=window.start.timestamp(),
-            end=window.end.timestamp(),
-        )
-
-    @property
-    def strictness(self) -> tuple[bool, bool]:
-        """Order of those that block a request: disabled, then maintenance; of equals the endless one."""
-        return (self.status is RouteStatus.DISABLED, self.until is None)
-
-    def spares(self, rule: _Rule) -> bool:
-        """Whether requests by the rule's method pass: only maintenance can be read-only."""
-        return self.read_only and rule.safe and self.status is RouteStatus.MAINTENANCE
-
-
-class _Layer:
-    """The maintenance of one scope: the same code for everything and for a service."""
-
-    __slots__ = ("_blocks", "_exempt", "config", "scope")
-
-    def __init__(self, scope: Scope, config: GlobalMaintenanceConfig) -> None:
-        self.scope = scope
-        self.config = config
-        self._exempt = frozenset(ExemptEntry.parse(entry) for entry in config.exempt_paths)
-        blocks = []
-        if config.enabled:
-            blocks.append(_Block(RouteStatus.MAINTENANCE, config.reason, config.read_only))
-        if config.window is not None:
-            blocks.append(_Block.of(config.window, config.reason))
-        self._blocks = sorted(blocks, key=lambda block: block.strictness, reverse=True)
-
-    @property
-    def may_block(self) -> bool:
-        return bool(self._blocks)
-
-    def decide(self, rule: _Rule, moment: float, trace: Trace | None) -> Decision | None:
-        verdict, block = self._verdict(rule, moment)
-        if trace is not None:
-            config = self.config
-            trace.append(
-                Step(
-                    layer="maintenance",
-                    scope=self.scope,
-                    verdict=verdict,
-                    reason=block.reason if block else "",
-                    until=block.until if block else None,
-                    origin="operator" if config.revision else "",
-                    by=config.updated_by,
-                    revision=config.revision,
-                )
-            )
-        if verdict != "block" or block is None:
-            return None
-        return Decision(block.status, rule.key, self.scope, block.reason, block.until)
-
-    def _verdict(self, rule: _Rule, moment: float) -> tuple[str, _Block | None]:
-        running = [block for block in self._blocks if block.start <= moment < block.end]
-        if not running:
-            return "off", None
-        if rule.force_active and not self.config.include_force_active:
-            return "force_active", running[0]
-        path = without_slash(rule.path)
-        if ExemptEntry(None, path) in self._exempt or ExemptEntry(rule.method, path) in self._exempt:
-            return "exempt", running[0]
-        for block in running:
-            if not block.spares(rule):
-                return "block", block
-        return "read_only", running[0]
-
-
-class _Rule:
-    """What one method of one template answers in this process, apart from wider scopes."""
-
-    __slots__ = (
-        "_allow",
-        "_blocks",
-        "_gated",
-        "_state",
-        "always_open",
-        "constant",
-        "force_active",
-        "key",
-        "method",
-        "path",
-        "safe",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        *,
-        key: str = "",
-        state: RouteState | None = None,
-        declared: Declaration | None = None,
-        env: str | None = None,
-    ) -> None:
-        self.method = _handler_method(method)
-        self.path = path
-        self.key = key
-        self.safe = method in SAFE_METHODS
-        self.force_active = declared is not None and declared.force_active
-        self.always_open = declared is not None and declared.always_open
-        overridden = state is not None and state.origin == "operator"
-        self._state = state if overridden else None
-        said = state if overridden else declared.baseline if declared else None
-        responses = declared.responses if declared else {}
-        scope = Scope("route", key) if key else EVERYTHING
-
-        blocks: list[_Block] = []
-        envs: Sequence[str] = ()
-        if said is not None:
-            envs = said.allowed_envs
-            if said.status in (RouteStatus.MAINTENANCE, RouteStatus.DISABLED):
-                blocks.append(_Block(said.status, said.reason, said.read_only))
-            if said.window is not None:
-                blocks.append(_Block.of(said.window))
-        blocks.sort(key=lambda block: block.strictness, reverse=True)
-        self._blocks = tuple(
-            (
-                block,
-                Decision(
-                    block.status, key, scope, block.reason, block.until, (), responses.get(block.status.value)
-                ),
-            )
-            for block in blocks
-            if not block.spares(self)
-        )
-        self._allow = Decision(key=key, scope=scope, headers=_deprecation_headers(declared))
-        gated = bool(envs) or (said is not None and said.status is RouteStatus.ENV_GATED)
-        self._gated = (
-            Decision(RouteStatus.ENV_GATED, key, scope, response=responses.get("env_only"))
-            if gated and env not in envs
-            else None
-        )
-        self.constant = self._constant()
-
-    def _constant(self) -> Decision | None:
-        if self.always_open or self.force_active or not self._blocks:
-            return self._at(0.0)
-        strictest, decision = self._blocks[0]
-        return decision if strictest.until is None else None
-
-    def _at(self, moment: float) -> Decision:
-        if not (self.always_open or self.force_active):
-            for block, decision in self._blocks:
-                if block.start <= moment < block.end:
-                    return decision
-            if self._gated is not None:
-                return self._gated
-        return self._allow
-
-    def decide(self, moment: float, trace: Trace | None) -> Decision:
-        decision = self.constant or self._at(moment)
-        if trace is not None:
-            state = self._state
-            trace.append(
-                Step(
-                    layer="route",
-                    scope=decision.scope,
-                    verdict=decision.cause.value if decision.cause else self._pass_word,
-                    reason=decision.reason,
-                    until=decision.until,
-                    origin="operator" if state else "code",
-                    by=state.updated_by if state else "",
-                    revision=state.revision if state else 0,
-                )
-            )
-        return decision
-
-    @property
-    def _pass_word(self) -> str:
-        if self.always_open:
-            return "always_open"
-        return "force_active" if self.force_active else "pass"
-
-    @property
-    def closed_gate(self) -> bool:
-        """Whether callers must not learn that this route exists, whatever else may block it."""
-        return self._gated is not None and not (self.always_open or self.force_active)
-
-
-class _Methods(dict[str, _Rule]):
-    """The rules of one template by method, made when a method is first asked for."""
-
-    __slots__ = ("_env", "declared", "overrides", "path")
-
-    def __init__(
-        self,
-        path: str,
-        overrides: Mapping[str | None, RouteState],
-        declared: Mapping[str | None, Declaration],
-        env: str | None,
-    ) -> None:
-        self.path = path
-        self.overrides = overrides
-        self.declared = declared
-        self._env = env
-
-    def __missing__(self, method: str) -> _Rule:
-        rule = self._rule(method)
-        if method in HTTP_METHODS:
-            self[method] = rule
-        return rule
-
-    def _rule(self, method: str) -> _Rule:
-        known = {*self.overrides, *self.declared}
-        name = method if method in known else _handler_method(method)
-        if name not in known and None not in known:
-            return self._stranger(method)
-        own = name if name in known else None
-        state = self.overrides.get(name) or self.overrides.get(None)
-        declared = self.declared.get(name) or self.declared.get(None)
-        key = str(RouteKey(None, own, self.path))
-        return _Rule(method, self.path, key=key, state=state, declared=declared, env=self._env)
-
-    def _stranger(self, method: str) -> _Rule:
-        """A method that the route has no handler for: it must not reveal a closed gate."""
-        gates = self.closed_gates
-        if not gates:
-            return _Rule(method, self.path, key=str(RouteKey(None, method, self.path)))
-        return _Rule(
-            method, self.path, key=gates[0].key, state=gates[0]._state, declared=_declared_gate, env=None
-        )
-
-    @property
-    def closed_gates(self) -> list[_Rule]:
-        """Return all rules when they are closed gates, else none: the URL is unknown then."""
-        rules = [self[method or _ANY_OTHER] for method in {*self.overrides, *self.declared}]
-        return rules if all(rule.closed_gate for rule in rules) else []
-
-
-#: What stands for a method that has no rule of its own.
-_ANY_OTHER = ""
-_declared_gate = Declaration.from_meta(RouteKey(None, None, "/"), {"status": RouteStatus.ENV_GATED})
-
-
-def _handler_method(method: str) -> str:
-    """Return the method whose handler answers ``method``: HEAD follows GET."""
-    return "GET" if method == "HEAD" else method
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,9 +36,9 @@ class Ruleset:
     clock: Callable[[], float] = time.time
     #: Whether any request may have a limit.
     is_limited: bool = False
-    _tables: dict[str, _Methods] = field(default_factory=dict)
-    _all_layers: tuple[_Layer, ...] = ()
-    _layers: tuple[_Layer, ...] = ()
+    _tables: dict[str, Methods] = field(default_factory=dict)
+    _all_layers: tuple[MaintenanceLayer, ...] = ()
+    _layers: tuple[MaintenanceLayer, ...] = ()
     #: The operators' limits of routes, by template and method; those of wider scopes, compiled.
     _policies: Mapping[str, Mapping[str | None, RateLimitPolicy]] = field(default_factory=dict)
     _wide_limits: tuple[Layer, ...] = ()
@@ -407,7 +65,7 @@ class Ruleset:
         for key, declaration in declared.items():
             declarations.setdefault(key.path, {})[key.method] = declaration
         tables = {
-            path: _Methods(path, overrides.get(path, {}), declarations.get(path, {}), env)
+            path: Methods(path, overrides.get(path, {}), declarations.get(path, {}), env)
             for path in {**overrides, **declarations}
         }
         return cls(snapshot, service, env, clock, _tables=tables)._with_layers()._with_limits()
@@ -433,7 +91,7 @@ class Ruleset:
             if state is not None and state.origin == "operator":
                 overrides[key.method] = state
             if overrides or old.declared:
-                tables[key.path] = _Methods(key.path, overrides, old.declared, self.env)
+                tables[key.path] = Methods(key.path, overrides, old.declared, self.env)
             else:
                 tables.pop(key.path, None)
         evolved = replace(self, snapshot=snapshot, _tables=tables, _limits={})
@@ -447,7 +105,7 @@ class Ruleset:
         for declaration in declarations:
             key = declaration.key
             old = self._table(tables, key.path)
-            tables[key.path] = _Methods(
+            tables[key.path] = Methods(
                 key.path, old.overrides, {**old.declared, key.method: declaration}, self.env
             )
         limited = self.is_limited or any(one.rate_limit for one in declarations)
@@ -457,12 +115,14 @@ class Ruleset:
         """Return rules that let everything pass."""
         return Ruleset(self.snapshot, self.service, self.env, self.clock)
 
-    def _table(self, tables: Mapping[str, _Methods], path: str) -> _Methods:
+    def _table(self, tables: Mapping[str, Methods], path: str) -> Methods:
         found = tables.get(path)  # empty, and false, while nobody has asked for a method
-        return found if found is not None else _Methods(path, {}, {}, self.env)
+        return found if found is not None else Methods(path, {}, {}, self.env)
 
     def _with_layers(self) -> Ruleset:
-        layers = tuple(_Layer(scope, self.snapshot.maintenance(scope)) for scope in self._wide_scopes)
+        layers = tuple(
+            MaintenanceLayer(scope, self.snapshot.maintenance(scope)) for scope in self._wide_scopes
+        )
         return replace(self, _all_layers=layers, _layers=tuple(layer for layer in layers if layer.may_block))
 
     def _with_limits(self) -> Ruleset:
@@ -495,14 +155,14 @@ class Ruleset:
         """
         found = self._limits.get((method, path))
         if found is None:
-            found = self._find_limits(_handler_method(method), path)
+            found = self._find_limits(handler_method(method), path)
             if path in self._tables and method in HTTP_METHODS:
                 self._limits[method, path] = found
         return found
 
     def limits_unrouted(self, method: str, path: str) -> tuple[Layer, ...]:
         """Return the limits of a URL path that matches no route: those of the wider scopes."""
-        asked = _handler_method(method)
+        asked = handler_method(method)
         return Layers(layer for layer in self._wide_limits if not layer.spares(asked, path))
 
     def limit_tables(self) -> set[str]:
@@ -552,10 +212,10 @@ class Ruleset:
             constant = table[method].constant
             if constant is not None:
                 return constant
-        rule = table[method] if table is not None else _Rule(method, path)
+        rule = table[method] if table is not None else Rule(method, path)
         return self._walk(rule, self.clock() if at is None else at.timestamp(), trace)
 
-    def _walk(self, rule: _Rule, moment: float, trace: Trace | None) -> Decision:
+    def _walk(self, rule: Rule, moment: float, trace: Trace | None) -> Decision:
         if not rule.always_open:
             for layer in self._layers if trace is None else self._all_layers:
                 decision = layer.decide(rule, moment, trace)
@@ -567,7 +227,7 @@ class Ruleset:
         """Decide on a URL path that matches no route: only the wider scopes speak."""
         if not self._layers and trace is None:
             return ALLOWED
-        return self._walk(_Rule(method, path), self.clock(), trace)
+        return self._walk(Rule(method, path), self.clock(), trace)
 
     def decide_preflight(self, method: str, path: str) -> Decision:
         """Decide on a CORS preflight for ``method``: only a closed gate stops it."""
@@ -583,7 +243,7 @@ class Ruleset:
         table = self._tables.get(path)
         if table is None:
             return False
-        gates = [table[method or _ANY_OTHER] for method in methods] or table.closed_gates
+        gates = [table[method or ANY_OTHER] for method in methods] or table.closed_gates
         decisions = [gate.decide(self.clock(), None) for gate in gates if gate.closed_gate]
         return len(decisions) == len(gates) > 0 and all(
             decision.cause is RouteStatus.ENV_GATED and decision.response is None for decision in decisions
@@ -593,18 +253,3 @@ class Ruleset:
         """Whether an environment gate closes a method of the template, whatever else blocks it."""
         table = self._tables.get(path)
         return table is not None and table[method].closed_gate
-
-
-def _deprecation_headers(declared: Declaration | None) -> tuple[tuple[str, str], ...]:
-    """Headers of RFC 9745 and RFC 8594, and the successor's link relation of RFC 5829."""
-    if declared is None or declared.baseline.sunset_date is None:
-        return ()
-    since = declared.deprecated_at
-    sunset = declared.baseline.sunset_date.astimezone(UTC)
-    headers = [
-        ("Deprecation", f"@{int(since.timestamp()) if since else 0}"),
-        ("Sunset", format_datetime(sunset, usegmt=True)),
-    ]
-    if successor := declared.baseline.successor_path:
-        headers.append(("Link", f'<{successor}>; rel="successor-version"'))
-    return tuple(headers)
