@@ -24,7 +24,7 @@ from shield_core.models import (
     StoredPolicy,
     TokenRecord,
 )
-from shield_core.plan import Authorship, RouteAction
+from shield_core.plan import Authorship, RouteAction, Stays, given
 from shield_core.rate_limit.hits import KEPT
 from shield_core.remote.connection import ANSWER_TIMEOUT, Connection, Reply
 from shield_core.remote.paging import read_pages
@@ -272,7 +272,7 @@ class HTTPClient:
         *,
         algorithm: str | None = None,
         key_strategy: str | None = None,
-        on_missing_key: str | None = None,
+        on_missing_key: str | Stays | None = Stays.AS_IT_IS,
         burst: int | None = None,
         tiers: Sequence[Mapping[str, str]] | None = None,
         tier_resolver: str | None = None,
@@ -399,8 +399,8 @@ class HTTPClient:
         params: Mapping[str, Any] | None = None,
         patience: float = ANSWER_TIMEOUT,
     ) -> Reply:
-        """Ask for a change; what is None is not said."""
-        body = {name: _told(value) for name, value in (what or {}).items() if value is not None}
+        """Ask for a change; of ``what`` only that is said which is given."""
+        body = {name: _told(value) for name, value in given(what or {}).items()}
         said = {"reason": reason, "note": by.get("note", "")}
         expected = by.get("expected_revision")
         return self._ask(

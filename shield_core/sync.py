@@ -173,9 +173,10 @@ class SyncEngine:
         return drive(self._engine.get_limit(scope))
 
     def set_limit(self, scope: Scope, named: Mapping[str, Any], reason: str='', **by: Unpack[Authorship]) -> StoredPolicy:
-        """Set the fields of a scope's limit that are ``named``; the others stay as they are.
+        """Set the fields of a scope's limit that are ``named``; the others, and those of None, stay.
 
-            Raises InvalidInputError for what is no limit.
+            ``on_missing_key`` of None is that of the key strategy again. Raises InvalidInputError for what is
+            no limit.
             """
         return drive(self._engine.set_limit(scope, named, reason, **by))
 
@@ -191,8 +192,11 @@ class SyncEngine:
         """Let the counters of a scope begin anew, in every process."""
         return drive(self._engine.reset_limit(scope, reason, all_methods, **by))
 
-    def set_rate_limit_policy(self, path: str, method: str | None=None, limit: str | None=None, *, algorithm: str | None=None, key_strategy: str | None=None, on_missing_key: str | None=None, burst: int | None=None, tiers: Mapping[str, str] | Sequence[Mapping[str, str]] | None=None, tier_resolver: str | None=None, exempt_ips: Sequence[str] | None=None, exempt_roles: Sequence[str] | None=None, shadow: bool | None=None, reason: str='', **by: Unpack[Authorship]) -> RateLimitPolicy:
-        """Set a route's limit; what is None stays as it is, at first as the code has it."""
+    def set_rate_limit_policy(self, path: str, method: str | None=None, limit: str | None=None, *, algorithm: str | None=None, key_strategy: str | None=None, on_missing_key: str | plan.Stays | None=plan.Stays.AS_IT_IS, burst: int | None=None, tiers: Mapping[str, str] | Sequence[Mapping[str, str]] | None=None, tier_resolver: str | None=None, exempt_ips: Sequence[str] | None=None, exempt_roles: Sequence[str] | None=None, shadow: bool | None=None, reason: str='', **by: Unpack[Authorship]) -> RateLimitPolicy:
+        """Set a route's limit; what is None stays as it is, at first as the code has it.
+
+            ``on_missing_key`` stays when it is left out; None is that of the key strategy.
+            """
         return drive(self._engine.set_rate_limit_policy(path, method, limit, algorithm=algorithm, key_strategy=key_strategy, on_missing_key=on_missing_key, burst=burst, tiers=tiers, tier_resolver=tier_resolver, exempt_ips=exempt_ips, exempt_roles=exempt_roles, shadow=shadow, reason=reason, **by))
 
     def get_rate_limit_policy(self, path: str, method: str | None=None) -> RateLimitPolicy | None:
@@ -216,7 +220,7 @@ class SyncEngine:
         return drive(self._engine.get_global_rate_limit())
 
     def set_global_rate_limit(self, limit: str | None=None, reason: str='', **what: Any) -> GlobalRateLimitPolicy:
-        """Set the limit of everything; ``what`` are its fields, None and those left out stay."""
+        """Set the limit of everything; ``what`` are its fields, as ``named`` of ``set_limit``."""
         return drive(self._engine.set_global_rate_limit(limit, reason, **what))
 
     def delete_global_rate_limit(self, reason: str='', **by: Unpack[Authorship]) -> None:

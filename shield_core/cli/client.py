@@ -18,7 +18,7 @@ from shield_core.models import (
     StoredPolicy,
     TokenRecord,
 )
-from shield_core.plan import Authorship, RouteAction
+from shield_core.plan import Authorship, RouteAction, Stays
 from shield_core.snapshot import Snapshot
 
 
@@ -87,7 +87,7 @@ class Client(Protocol):
         *,
         algorithm: str | None = None,
         key_strategy: str | None = None,
-        on_missing_key: str | None = None,
+        on_missing_key: str | Stays | None = Stays.AS_IT_IS,
         burst: int | None = None,
         tiers: Sequence[Mapping[str, str]] | None = None,
         tier_resolver: str | None = None,

@@ -78,13 +78,14 @@ _OF_ROUTES = (
 
 
 def _fields(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """Give a change what a limit consists of, as ``named``; None stays as it is."""
+    """Give a change what a limit consists of, as ``named``, as far as it is given."""
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def command(*args: Any, **kwargs: Any) -> None:
-            named = {name: _given(kwargs.pop(name)) for name in names}
-            if all(value is None for value in named.values()):
+            said = {name: _given(kwargs.pop(name)) for name in names}
+            named = {name: value for name, value in said.items() if value is not None}
+            if not named:
                 raise click.UsageError("Say what to set: a limit such as 100/minute, or an option.")
             function(*args, named=named, **kwargs)
 

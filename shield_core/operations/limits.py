@@ -49,12 +49,12 @@ class LimitOperations(Committing):
     async def set_limit(
         self, scope: Scope, named: Mapping[str, Any], reason: str = "", **by: Unpack[Authorship]
     ) -> StoredPolicy:
-        """Set the fields of a scope's limit that are ``named``; the others stay as they are.
+        """Set the fields of a scope's limit that are ``named``; the others, and those of None, stay.
 
-        Raises InvalidInputError for what is no limit.
+        ``on_missing_key`` of None is that of the key strategy again. Raises InvalidInputError for what is
+        no limit.
         """
-        given = {name: value for name, value in named.items() if value is not None}
-        found = await self._limit(plan.SetLimit, scope, by, reason=reason, named=given)
+        found = await self._limit(plan.SetLimit, scope, by, reason=reason, named=plan.given(named))
         assert found is not None
         return found
 
@@ -84,7 +84,7 @@ class LimitOperations(Committing):
         *,
         algorithm: str | None = None,
         key_strategy: str | None = None,
-        on_missing_key: str | None = None,
+        on_missing_key: str | plan.Stays | None = plan.Stays.AS_IT_IS,
         burst: int | None = None,
         tiers: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
         tier_resolver: str | None = None,
@@ -94,7 +94,10 @@ class LimitOperations(Committing):
         reason: str = "",
         **by: Unpack[Authorship],
     ) -> RateLimitPolicy:
-        """Set a route's limit; what is None stays as it is, at first as the code has it."""
+        """Set a route's limit; what is None stays as it is, at first as the code has it.
+
+        ``on_missing_key`` stays when it is left out; None is that of the key strategy.
+        """
         named = {
             "limit": limit,
             "algorithm": algorithm,
@@ -149,7 +152,7 @@ class LimitOperations(Committing):
     async def set_global_rate_limit(
         self, limit: str | None = None, reason: str = "", **what: Any
     ) -> GlobalRateLimitPolicy:
-        """Set the limit of everything; ``what`` are its fields, None and those left out stay."""
+        """Set the limit of everything; ``what`` are its fields, as ``named`` of ``set_limit``."""
         return await self._set_wide(EVERYTHING, limit, reason, what)
 
     async def delete_global_rate_limit(self, reason: str = "", **by: Unpack[Authorship]) -> None:

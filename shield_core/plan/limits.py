@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,8 +34,25 @@ PREFIXES = {"global": "global_rl", "service": "svc_rl", "route": "rl_policy"}
 RESETS = {"global": "global_rl_reset", "service": "svc_rl_reset", "route": "rl_reset"}
 #: What identifies a limit or tells its history, and cannot be set.
 _GIVEN = frozenset({"path", "method", "revision", "updated_at", "updated_by"})
+#: Where None is a value: the strategy's own answer.
+_MAY_BE_NONE = frozenset({"on_missing_key"})
 #: What only the code can have a function for.
 _CALLABLE = {"key_strategy": "ip, user, api_key or global", "tier_resolver": "an attribute of the user"}
+
+
+class Stays(Enum):
+    """What an argument is that nobody has given, where None is a value."""
+
+    AS_IT_IS = "as it is"
+
+
+def given(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that somebody has given: None is none of them, unless it is a value."""
+    return {
+        name: value
+        for name, value in named.items()
+        if value is not Stays.AS_IT_IS and (value is not None or name in _MAY_BE_NONE)
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,13 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
 
 from shield_core import forking
+from shield_core.exceptions import InvalidInputError
 from shield_core.keys import RouteKey
 from shield_core.models import RateLimitHit
 
@@ -23,11 +25,16 @@ KEPT = 10_000
 _LONGEST_PATH = 500
 
 
-class HitQuery(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HitQuery:
     """Which hits are asked for: of one key (a bare path means all methods), the newest ``limit``."""
 
     key: RouteKey | None = None
     limit: int | None = 100
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 0:
+            raise InvalidInputError(f"limit must not be negative, got {self.limit}.")
 
     def select(self, newest_first: Iterable[RateLimitHit]) -> list[RateLimitHit]:
         return list(islice((hit for hit in newest_first if self.matches(hit)), self.limit))

@@ -18,11 +18,10 @@ def read_pages(
     ``read`` asks for one page, with the parameters that it is given besides its own.
     """
     found: list[AuditEntry] = []
-    while limit is None or len(found) < limit:
+    while True:
         wanted = _PAGE if limit is None else min(limit - len(found), _PAGE)
         page = read({"limit": str(wanted), **({"cursor": cursor} if cursor else {})})
         found += page
-        if len(page) < wanted:
-            break
+        if len(page) < wanted or len(found) == limit:
+            return found
         cursor = page[-1].id
-    return found

@@ -73,9 +73,11 @@ class LimitForm(LimitNoteForm):
     key_strategy = forms.ChoiceField(
         label=_("Counted"), initial=KeyStrategy.IP.value, help_text=_("Who is counted together.")
     )
-    on_missing_key = forms.ChoiceField(
+    on_missing_key = forms.TypedChoiceField(
         label=_("Without a key"),
+        choices=list(MISSING_KEY.items()),
         required=False,
+        empty_value=None,
         help_text=_("What a caller meets who has no such key."),
     )
     burst = forms.IntegerField(
@@ -101,16 +103,9 @@ class LimitForm(LimitNoteForm):
         known = {name: getattr(policy, name) for name in self.limit_fields} if policy is not None else {}
         super().__init__(data, initial={**known, **options.pop("initial", {})}, **options)
         has_function = any(one and one.key_strategy is KeyStrategy.CUSTOM for one in (policy, code))
-        self._choose(
-            "key_strategy",
-            {one: key_text(one) for one in KeyStrategy if has_function or one is not KeyStrategy.CUSTOM},
-        )
-        # What was said once cannot be left unsaid again, only said otherwise.
-        is_said = policy is not None and policy.on_missing_key is not None
-        self._choose("on_missing_key", {key: said for key, said in MISSING_KEY.items() if key or not is_said})
-
-    def _choose(self, name: str, choices: Any) -> None:
-        self.fields[name].choices = list(choices.items())  # type: ignore[attr-defined]
+        self.fields["key_strategy"].choices = [  # type: ignore[attr-defined]
+            (one, key_text(one)) for one in KeyStrategy if has_function or one is not KeyStrategy.CUSTOM
+        ]
 
     @property
     def named(self) -> dict[str, Any]:

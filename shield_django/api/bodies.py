@@ -159,7 +159,10 @@ class Tier(Body):
 
 
 class _Limit(Change):
-    """What every limit has. What is left out, or null, stays as it is."""
+    """What every limit has. What is left out, or null, stays as it is.
+
+    ``on_missing_key`` null is that of the key strategy again.
+    """
 
     limit = Text(max_length=50, required=False, allow_blank=False, allow_null=True)
     algorithm = serializers.ChoiceField(
@@ -198,7 +201,7 @@ WIDE_LIMIT = frozenset(GlobalRateLimitPolicy.model_fields)
 class Login(Body):
     lenient = True
 
-    username = Text(max_length=150, allow_blank=False)
+    username = Text(max_length=254, allow_blank=False)
     password = Text(lines=True, max_length=4096, allow_blank=False)
     platform = serializers.ChoiceField(["cli", "sdk"], required=False)
     app_id = Service(required=False, allow_null=True)

@@ -136,4 +136,4 @@ def _route_scope(target: str, method: str | None) -> Scope:
 
 
 def _named(said: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in said.items() if name in names and value is not None}
+    return {name: value for name, value in said.items() if name in names}

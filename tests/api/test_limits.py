@@ -96,6 +96,17 @@ def test_two_methods_that_disagree_are_refused(olga):
     assert olga("POST", "rate-limits", body).status_code == 400
 
 
+@pytest.mark.parametrize("address", ["rate-limits", "global-rate-limit", "services/payments/rate-limit"])
+def test_what_is_named_changes_and_null_leaves_missing_keys_to_the_strategy(olga, address):
+    path = {"path": "payments:/payments"} if address == "rate-limits" else {}
+    said = {"limit": "10/minute", "burst": 3, "on_missing_key": "block"}
+    assert olga("POST", address, {**path, **said}).status_code == 201
+    made = olga("POST", address, {**path, "limit": None, "burst": None, "shadow": True}).json()
+    assert {name: made[name] for name in said} == said
+    made = olga("POST", address, {**path, "on_missing_key": None}).json()
+    assert (made["limit"], made["burst"], made["on_missing_key"]) == ("10/minute", 3, None)
+
+
 def test_counters_of_all_methods_begin_anew(olga):
     for method in ("GET", "POST"):
         olga("POST", "rate-limits", {"path": "payments:/payments", "method": method, "limit": "10/minute"})

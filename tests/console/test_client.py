@@ -138,6 +138,13 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
         one.get_rate_limit_policy("/api/payments"),
         one.get_rate_limit_policy(f"{ORDERS}:/api/orders", "POST"),
     ),
+    "limit without a key": lambda one: (
+        one.set_rate_limit_policy(PAY, limit="5/minute", on_missing_key="block"),
+        one.set_rate_limit_policy(PAY, burst=3),
+        one.set_rate_limit_policy(PAY, on_missing_key=None),
+        one.set_limit(EVERYTHING, {"limit": "9/hour", "on_missing_key": "block"}),
+        one.set_limit(EVERYTHING, {"on_missing_key": None}),
+    ),
     "limit deleted": lambda one: (
         one.set_rate_limit_policy(PAY, limit="5/minute"),
         one.delete_rate_limit_policy("/api/payments", "GET", "enough"),
@@ -216,6 +223,14 @@ def test_a_refusal_is_the_same_exception(client: HTTPClient, sync: Any, name: st
     told = str(here.value).partition(": you saw")[0]
     assert str(there.value).startswith(told)
     assert getattr(there.value, "matches", None) == getattr(here.value, "matches", None)
+
+
+@pytest.mark.parametrize("name", ["get_rate_limit_hits", "get_audit_log"])
+def test_fewer_than_none_are_refused(client: HTTPClient, sync: Any, name: str) -> None:
+    for one in (client, sync):
+        assert getattr(one, name)(limit=0) == []
+        with pytest.raises(InvalidInputError, match="limit"):
+            getattr(one, name)(limit=-5)
 
 
 def test_what_is_read(client: HTTPClient, sync: Any) -> None:

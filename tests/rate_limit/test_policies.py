@@ -229,6 +229,8 @@ class TestRoute:
         assert [hit.path for hit in hits] == ["shop:/pay"] * 2
         assert len(shop.get_rate_limit_hits()) == 4
         assert len(shop.get_rate_limit_hits(limit=3)) == 3
+        with pytest.raises(InvalidInputError, match="limit must not be negative"):
+            shop.get_rate_limit_hits(limit=-5)
 
     def test_limits_are_listed_those_of_the_code_at_revision_0(self, shop):
         shop.set_rate_limit_policy("/pay", "GET", "1/366d")
