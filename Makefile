@@ -43,7 +43,7 @@ demo-fleet: python ## Run a Shield Server, the shop and a FastAPI service: SERVE
 		$(if $(SHOP_PORT),--shop-port "$(SHOP_PORT)") \
 		$(if $(PAYMENTS_PORT),--payments-port "$(PAYMENTS_PORT)")
 
-demo-reset: ## Throw the demo's data away; the next `make demo` starts clean
+demo-reset: ## Throw away the data of a demo that has ended; the next `make demo` starts clean
 	@rm -rf .demo
 	@echo "The demo's data is gone; 'make demo' starts clean."
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -40,7 +41,7 @@ In a second terminal, ask the services:
   curl -i {shop}/catalogue/
 
 and operate them, without asking them:
-  alias shield={shield}
+  {alias}
   shield config set-url {server}
   shield login {operator}
   shield services
@@ -51,7 +52,7 @@ and operate them, without asking them:
   shield sm disable payments-service
   shield srl set payments-service 5/minute --exempt /health
   shield srl delete payments-service
-  shield global enable --reason "Deploying v3" --exempt /health --exempt /health/
+  shield global enable --reason "Deploying v3" --exempt /health
   shield global disable
 
 Changes appear below; Ctrl-C ends the fleet.
@@ -136,13 +137,19 @@ def run(host: str, places: Mapping[str, Place]) -> None:
             fleet.await_answer("payments", places["payments"], "/health")
             done("the shop and the payments service answer")
         addresses = {name: one.address for name, one in places.items()}
-        advice = ADVICE.format(operator=OPERATOR, password=PASSWORD, shield=SHIELD, **addresses)
+        alias = alias_of("shield", SHIELD)
+        advice = ADVICE.format(operator=OPERATOR, password=PASSWORD, alias=alias, **addresses)
         try:
             with told_of_changes(places["server"].address, advice):
                 fleet.wait()
         except KeyboardInterrupt:
             pass  # that is how it ends
     print("\nThe fleet has ended. Its data stays; 'make demo-fleet' goes on from here.")
+
+
+def alias_of(name: str, program: Path) -> str:
+    """Return the shell's alias for a program: its value is read again when it is used, so quoted twice."""
+    return f"alias {name}={shlex.quote(shlex.quote(str(program)))}"
 
 
 def described(folder: Path, places: Mapping[str, Place]) -> dict[str, dict[str, str]]:

@@ -148,6 +148,17 @@ class TestTheCommands:
         return ran.stdout
 
 
+def test_the_alias_runs_also_in_a_folder_with_spaces_and_quotes(tmp_path: Path) -> None:
+    program = tmp_path / "mein schöner 'Ordner' (1)" / "shield"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "ran with $1"\n')
+    program.chmod(0o755)
+    asked = [sys.executable, "-c", "import fleet, sys; print(fleet.alias_of('shield', sys.argv[1]))"]
+    alias = subprocess.run([*asked, str(program)], cwd=PROJECT, capture_output=True, text=True, check=True)
+    ran = subprocess.run(["sh"], input=f"{alias.stdout}\nshield services\n", capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("ran with services\n", "")
+
+
 class TestOneControlPlane:
     def test_knows_the_services_and_where_they_are(self, fleet: Fleet, operator: Operator) -> None:
         assert set(operator("GET", "services")) == {SHOP, PAYMENTS}
