@@ -139,7 +139,8 @@ def application_of(app: Any) -> Any:
     for _ in range(50):
         if app is None or hasattr(app, "routes"):
             return app
-        app = getattr(app, "app", None)
+        # The middleware of a Starlette router wraps a method of it.
+        app = getattr(app, "app", None) or getattr(app, "__self__", None)
     return None
 
 

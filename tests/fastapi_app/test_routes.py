@@ -9,8 +9,9 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route
+from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from shield_fastapi import (
@@ -591,6 +592,17 @@ async def test_the_middleware_around_an_application(engine: Any, mounted: bool) 
     app.get("/x")(ok)
     app.mount("/sub", around)
     assert (await Caller(app).get("/sub/x")).error["path"] == "GET:/x"
+
+
+@pytest.mark.parametrize("kind", [Mount, Router])
+async def test_the_middleware_of_a_mount_or_a_router(engine: Any, kind: Any) -> None:
+    options: dict[str, Any] = {
+        "routes": [Route("/x", stamped())],
+        "middleware": [Middleware(ShieldMiddleware, engine=engine)],
+    }
+    mount = Mount("/sub", **options) if kind is Mount else Mount("/sub", Router(**options))
+
+    assert (await Caller(Starlette(routes=[mount])).get("/sub/x")).error["path"] == "GET:/x"
 
 
 async def test_an_application_without_routes_is_an_error_that_says_so(engine: Any) -> None:
