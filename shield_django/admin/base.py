@@ -7,7 +7,6 @@ backend, also without a database: nothing here touches LogEntry, ContentType or 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
@@ -19,18 +18,21 @@ from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
+from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import BackendError, NotAllowedError
+from shield_core.keys import EVERYTHING, Scope
 from shield_core.models import RouteState
 from shield_core.plan import Authorship
 from shield_core.sync import SyncEngine
 from shield_django.auth.principals import principal_in
+from shield_django.auth.sources import source_of
 from shield_django.control import SCOPE_KEY, control_of
 from shield_django.models import AuditLogEntry
 
@@ -40,8 +42,6 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 logger = logging.getLogger("shield.admin")
-
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class EngineAdmin(_ModelAdmin):
@@ -63,6 +63,14 @@ class EngineAdmin(_ModelAdmin):
     def sync(self, request: HttpRequest) -> SyncEngine:
         return self.get_engine(request).sync
 
+    def wide_scope(self, request: HttpRequest, service: str | None) -> Scope:
+        """Return everything, or a service. Raises Http404 for one that nobody knows."""
+        if service is None:
+            return EVERYTHING
+        if service not in self.sync(request).list_services():
+            raise Http404
+        return Scope.service(service)
+
     def states(self, request: HttpRequest) -> dict[str, RouteState]:
         """Return all routes by their keys."""
         return {state.path: state for state in self.sync(request).list_states()}
@@ -72,15 +80,13 @@ class EngineAdmin(_ModelAdmin):
     ) -> Authorship:
         """Return who changes something, and from where."""
         principal = principal_in(request)
-        request_id = request.headers.get("X-Request-ID", "")
-        return Authorship(
-            actor=request.user.get_username(),
-            platform=principal.platform if principal is not None else "admin",
-            note=note,
-            request_id=request_id if _REQUEST_ID.fullmatch(request_id) else "",
-            client_ip=request.META.get("REMOTE_ADDR", ""),
-            expected_revision=expected_revision,
-        )
+        return {
+            **source_of(request),
+            "actor": request.user.get_username(),
+            "platform": principal.platform if principal is not None else "admin",
+            "note": note,
+            "expected_revision": expected_revision,
+        }
 
     # -- permissions ------------------------------------------------------------------------
 
@@ -192,6 +198,11 @@ class EngineAdmin(_ModelAdmin):
         if entry_id:
             return self.url_elsewhere(request, AuditLogEntry, "change", entry_id)
         return self.url_elsewhere(request, AuditLogEntry, "changelist")
+
+    def audit_url_of(self, request: HttpRequest, scope: Scope) -> str:
+        """Return the address of a scope's lines of the audit log, empty for whoever may not see it."""
+        found = self.audit_url(request)
+        return found and f"{found}?{urlencode({'path': scope.store_key})}"
 
     def url_elsewhere(self, request: HttpRequest, model: type[Model], name: str, *args: Any) -> str:
         """Return the address of a page of another model, empty for whoever may not see it."""

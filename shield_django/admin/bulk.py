@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
@@ -24,6 +25,8 @@ from shield_django.admin.display import route_badge, route_sentence, time_text
 
 #: How many routes the page names; the rest it counts.
 _LISTED = 100
+#: Of how many the next page says why they were refused: what a cookie holds.
+_REFUSALS_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -149,9 +152,16 @@ class BulkActions(EngineAdmin):
 
     def _bulk_change(self, request: HttpRequest, name: str, keys: list[str], asked: dict[str, Any]) -> None:
         changed, refusals = self._changed(request, BULKS[name], keys, asked)
-        for key, why in refusals.items():
+        for key, why in islice(refusals.items(), _REFUSALS_TOLD):
             refused = _("%(route)s was left as it was: %(why)s") % {"route": key, "why": why}
             self.message_user(request, refused, messages.ERROR)
+        if untold := max(0, len(refusals) - _REFUSALS_TOLD):
+            said = ngettext(
+                "%(count)d further route was left as it was.",
+                "%(count)d further routes were left as they were.",
+                untold,
+            )
+            self.message_user(request, said % {"count": untold}, messages.ERROR)
         if len(changed) == 1:
             self.message_user(request, route_sentence(changed[0]), messages.SUCCESS)
         elif changed:

@@ -10,7 +10,14 @@ from django.utils.translation import gettext as _
 
 from shield_core.blocks import block_of
 from shield_core.keys import Scope
-from shield_core.models import Baseline, MaintenanceWindow, RateLimitPolicy, RouteState, StoredPolicy
+from shield_core.models import (
+    Baseline,
+    GlobalMaintenanceConfig,
+    MaintenanceWindow,
+    RateLimitPolicy,
+    RouteState,
+    StoredPolicy,
+)
 from shield_django.admin.display import (
     algorithm_text,
     exactly,
@@ -63,6 +70,21 @@ def _says(code: Baseline) -> str:
         window_text(code.window),
     ]
     return ", ".join([status_word(code.status), *filter(None, details)])
+
+
+def maintenance_facts(config: GlobalMaintenanceConfig) -> list[tuple[str, Any]]:
+    """Return what is known of the maintenance of everything or of a service."""
+    return [
+        (_("Reason"), config.reason),
+        (_("Note"), config.note),
+        (_("Read-only"), _("yes, only writes are blocked") if config.read_only else ""),
+        (_("Exempt paths"), ", ".join(config.exempt_paths)),
+        (_("Protected routes"), _("blocked too") if config.include_force_active else ""),
+        (_("Window"), window_text(config.window)),
+        (_("Changed"), when(config.updated_at)),
+        (_("Changed by"), config.updated_by),
+        (_("Revision"), config.revision or ""),
+    ]
 
 
 def limit_facts(

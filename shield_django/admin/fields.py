@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,20 +17,24 @@ from shield_core.exceptions import InvalidInputError
 from shield_core.keys import ExemptEntry
 from shield_core.models import RateLimitTier
 from shield_core.rate_limit.grammar import Rate
+from shield_core.texts import CONTROL
 from shield_django.admin.moments import universal
-from shield_django.models import LIMIT_LENGTH
+from shield_django.models import KEY_LENGTH, LIMIT_LENGTH
 
-_BREAKS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
+#: How many entries a list may have, as over REST.
+ENTRIES = 500
 
 
 class OneLineField(forms.CharField):
-    """A text of one line; line breaks, which logs and tables cannot take, become spaces."""
+    """A text of one line; line breaks and control characters become spaces."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"required": False, "widget": AdminTextInputWidget, "max_length": 2000, **options})
 
     def to_python(self, value: Any) -> str:
-        return super().to_python(_BREAKS.sub(" ", value) if isinstance(value, str) else value) or ""
+        if isinstance(value, str) and "\0" not in value:  # which is refused
+            value = " ".join(filter(None, map(str.strip, CONTROL.split(value))))
+        return super().to_python(value) or ""
 
 
 class MomentField(forms.SplitDateTimeField):
@@ -108,9 +111,15 @@ class LinesField(forms.CharField):
         return "\n".join(map(self.written, value)) if isinstance(value, tuple) else value
 
     def clean(self, value: Any) -> Any:
-        lines = [line.strip() for line in super().clean(value).splitlines()]
+        lines = [*filter(None, map(str.strip, super().clean(value).splitlines()))]
+        if len(lines) > ENTRIES:
+            raise ValidationError(_("At most %(most)d lines.") % {"most": ENTRIES})
+        for line in lines:
+            if len(line) > KEY_LENGTH or CONTROL.search(line):
+                said = _("“%(text)s” is too long, or has control characters.")
+                raise ValidationError(said % {"text": CONTROL.sub(" ", line[:80])})
         with _telling():
-            return tuple(dict.fromkeys(self.read(line) for line in lines if line))
+            return tuple(dict.fromkeys(map(self.read, lines)))
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return str(data or "").split() != str(self.prepare_value(tuple(initial or ()))).split()

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from shield_core.exceptions import ConflictError, ShieldException
 from shield_core.keys import Scope
 from shield_core.models import RouteState
+from shield_core.plan import Authorship
 from shield_django.admin import display
 from shield_django.admin.bulk import BulkActions
-from shield_django.admin.conflict import changes_since, take_over
 from shield_django.admin.facts import route_facts
 from shield_django.admin.filters import OriginFilter, ServiceFilter, StatusFilter
 from shield_django.admin.forms import RouteForm
 from shield_django.admin.history import HistoryPage
 from shield_django.admin.listing import Listing
 from shield_django.admin.records import route_of
+from shield_django.admin.saving import Editor
 from shield_django.admin.scopes import MaintenancePages
 from shield_django.models import Origin, RateLimit, Route
 
@@ -89,37 +90,24 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
         """Show a route, and change it where that is allowed."""
         self.check_view(request)
         key = unquote(object_id)
-        state = self.states(request).get(key)
-        if state is None:
-            return self.not_found(request, key)
-        if request.method != "POST":
-            return self._form_page(request, state, RouteForm(state=state))
-        form = RouteForm(request.POST, state=state)
-        if not form.is_valid():
-            return self._form_page(request, state, form)
-        try:
-            saved = self._save(request, key, form)
-        except ConflictError as error:
-            return self._conflict(request, state.path, form, error)
-        except ShieldException as error:
-            form.add_error(None, str(error))
-            return self._form_page(request, state, form)
-        if saved is None:
-            self.message_user(request, _("Nothing was changed in %(route)s.") % {"route": key})
-        else:
-            self.message_user(request, display.route_sentence(saved), messages.SUCCESS)
-        if "_continue" in request.POST:
-            return HttpResponseRedirect(request.get_full_path())
-        return self.back_to_list(request)
+        return self.edit(
+            request,
+            Editor(
+                scope=Scope("route", key),
+                look=lambda: self.states(request).get(key),
+                form=lambda data, state: RouteForm(data, state=state),
+                page=partial(self._form_page, request),
+                change=partial(self._save, request, key),
+            ),
+        )
 
-    def _save(self, request: HttpRequest, key: str, form: RouteForm) -> RouteState | None:
+    def _save(self, request: HttpRequest, key: str, form: RouteForm, by: Authorship) -> str:
         sync, asked = self.sync(request), form.cleaned_data
-        by = self.authorship(request, asked["note"], asked["revision"])
         if "_reset" in request.POST:
-            return sync.clear_override(key, asked["reason"], **by)
+            return display.route_sentence(sync.clear_override(key, asked["reason"], **by))
         if not form.has_changed():
-            return None
-        return sync.set_route(
+            return ""
+        saved = sync.set_route(
             key,
             form.base_status,
             reason=asked["reason"],
@@ -128,16 +116,7 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
             read_only=asked["read_only"],
             **by,
         )
-
-    def _conflict(
-        self, request: HttpRequest, key: str, form: RouteForm, error: ConflictError
-    ) -> HttpResponse:
-        state = self.states(request).get(key)
-        if state is None:
-            return self.not_found(request, key)
-        meanwhile = changes_since(self.sync(request), key, error.expected)
-        take_over(form, state.revision)
-        return self._form_page(request, state, form, conflict=True, meanwhile=meanwhile, status=409)
+        return display.route_sentence(saved)
 
     def _form_page(
         self, request: HttpRequest, state: RouteState, form: RouteForm, **context: Any

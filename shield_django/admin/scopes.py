@@ -6,26 +6,25 @@ There is one implementation, which a Scope parametrises.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from shield_core.blocks import block_of
-from shield_core.exceptions import ConflictError, ShieldException
 from shield_core.keys import EVERYTHING, Scope
 from shield_core.models import GlobalMaintenanceConfig
-from shield_django.admin.base import EngineAdmin
-from shield_django.admin.conflict import changes_since, take_over
-from shield_django.admin.display import scope_label, scope_sentence, timing, when, window_text
+from shield_core.plan import Authorship
+from shield_django.admin.display import scope_label, scope_sentence, timing, when
+from shield_django.admin.facts import maintenance_facts
 from shield_django.admin.forms import MaintenanceForm
+from shield_django.admin.saving import Editor, SavingPages
 from shield_django.control import SCOPE_KEY
 
 
-class MaintenancePages(EngineAdmin):
+class MaintenancePages(SavingPages):
     """See the module."""
 
     def maintenance_urls(self) -> list[URLPattern]:
@@ -38,37 +37,26 @@ class MaintenancePages(EngineAdmin):
     def maintenance_view(self, request: HttpRequest, service: str | None = None) -> HttpResponse:
         """Show and change a scope's maintenance."""
         self.check_view(request)
-        sync = self.sync(request)
-        if service is not None and service not in sync.list_services():
-            raise Http404
-        scope = Scope("service", service) if service else EVERYTHING
-        config = sync.get_maintenance(scope)
-        if request.method != "POST":
-            wanted = {"status": "maintenance"} if "on" in request.GET else {}
-            return self._maintenance_page(
-                request, scope, config, MaintenanceForm(state=config, initial=wanted)
-            )
-        form = MaintenanceForm(request.POST, state=config)
-        if not form.is_valid():
-            return self._maintenance_page(request, scope, config, form)
-        try:
-            saved = self._save_maintenance(request, scope, form)
-        except ConflictError as error:
-            return self._maintenance_conflict(request, scope, form, error)
-        except ShieldException as error:
-            form.add_error(None, str(error))
-            return self._maintenance_page(request, scope, config, form)
-        self.message_user(request, scope_sentence(scope, saved), messages.SUCCESS)
-        return self.back_to_list(request)
+        scope = self.wide_scope(request, service)
+        wanted = {"status": "maintenance"} if "on" in request.GET else {}
+        return self.edit(
+            request,
+            Editor(
+                scope=scope,
+                look=lambda: self.sync(request).get_maintenance(scope),
+                form=lambda data, config: MaintenanceForm(data, state=config, initial=wanted),
+                page=partial(self._maintenance_page, request, scope),
+                change=partial(self._save_maintenance, request, scope),
+            ),
+        )
 
     def _save_maintenance(
-        self, request: HttpRequest, scope: Scope, form: MaintenanceForm
-    ) -> GlobalMaintenanceConfig:
+        self, request: HttpRequest, scope: Scope, form: MaintenanceForm, by: Authorship
+    ) -> str:
         sync, asked = self.sync(request), form.cleaned_data
-        by = self.authorship(request, asked["note"], asked["revision"])
         if "_end" in request.POST:
-            return sync.disable_maintenance(scope, asked["reason"], **by)
-        return sync.set_scope_maintenance(
+            return scope_sentence(scope, sync.disable_maintenance(scope, asked["reason"], **by))
+        saved = sync.set_scope_maintenance(
             scope,
             form.base_status == "maintenance",
             asked["reason"],
@@ -78,17 +66,7 @@ class MaintenancePages(EngineAdmin):
             window=asked["window"],
             **by,
         )
-
-    def _maintenance_conflict(
-        self, request: HttpRequest, scope: Scope, form: MaintenanceForm, error: ConflictError
-    ) -> HttpResponse:
-        sync = self.sync(request)
-        config = sync.get_maintenance(scope)
-        meanwhile = changes_since(sync, scope.store_key, error.expected)
-        take_over(form, config.revision)
-        return self._maintenance_page(
-            request, scope, config, form, conflict=True, meanwhile=meanwhile, status=409
-        )
+        return scope_sentence(scope, saved)
 
     def _maintenance_page(
         self,
@@ -98,7 +76,6 @@ class MaintenancePages(EngineAdmin):
         form: MaintenanceForm,
         **context: Any,
     ) -> HttpResponse:
-        audit_url = self.audit_url(request)
         title = _("Maintenance of %(scope)s") % {"scope": scope_label(scope)}
         return self.form_page(
             request,
@@ -107,8 +84,8 @@ class MaintenancePages(EngineAdmin):
             title=title,
             original=title,
             scope=self.scope_row(scope, config),
-            facts=_facts(config),
-            history_url=audit_url and f"{audit_url}?{urlencode({'path': scope.store_key})}",
+            facts=maintenance_facts(config),
+            history_url=self.audit_url_of(request, scope),
             list_url=self.url(request, "changelist"),
             this_url=request.path,
             **context,
@@ -149,17 +126,3 @@ class MaintenancePages(EngineAdmin):
             "can_change": self.has_change_permission(request),
             "audit_url": self.audit_url(request),
         }
-
-
-def _facts(config: GlobalMaintenanceConfig) -> list[tuple[str, Any]]:
-    return [
-        (_("Reason"), config.reason),
-        (_("Note"), config.note),
-        (_("Read-only"), _("yes, only writes are blocked") if config.read_only else ""),
-        (_("Exempt paths"), ", ".join(config.exempt_paths)),
-        (_("Protected routes"), _("blocked too") if config.include_force_active else ""),
-        (_("Window"), window_text(config.window)),
-        (_("Changed"), when(config.updated_at)),
-        (_("Changed by"), config.updated_by),
-        (_("Revision"), config.revision or ""),
-    ]

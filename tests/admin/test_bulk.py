@@ -124,6 +124,14 @@ def test_a_route_that_is_gone_is_told(operator):
     assert all("was left as it was" in one for one in told)
 
 
+def test_of_many_that_are_refused_some_are_told_and_the_rest_counted(operator):
+    keys = " ".join(f"GET:/gone/{number}" for number in range(10_000))
+    told = messages_of(send(operator, choose(operator, "disable", CART), keys=keys))
+    assert len(told) == 11
+    assert "GET:/gone/9 was left as it was" in told[-2]
+    assert told[-1] == "9990 further routes were left as they were."
+
+
 def test_all_routes_of_a_filter_at_once(operator, sync):
     for number in range(130):
         sync.register(f"GET:/many/{number:03}", {})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
 from shield_core.models import MaintenanceWindow, RouteStatus
+from shield_django import project
 from tests.admin.conftest import address, form_of, messages_of, text_of
 
 CART = "/shop/cart/"
@@ -75,6 +77,12 @@ def test_the_audit_log_says_who_and_from_where(operator, sync):
     assert entry.request_id == "req-42"
 
 
+def test_the_audit_log_knows_the_client_behind_a_trusted_proxy(settings, operator, sync):
+    settings.SHIELD_NUM_PROXIES = 1
+    change(operator, status="disabled", headers={"X-Forwarded-For": "198.51.100.9, 203.0.113.7"})
+    assert project.current().engine.sync.get_audit_log(CART)[0].client_ip == "203.0.113.7"
+
+
 def test_a_request_id_with_control_characters_is_left_out(operator, sync):
     change(operator, status="disabled", headers={"X-Request-ID": "a b"})
     assert sync.get_audit_log(CART)[0].request_id == ""
@@ -83,6 +91,18 @@ def test_a_request_id_with_control_characters_is_left_out(operator, sync):
 def test_line_breaks_in_a_reason_become_spaces(operator, sync):
     change(operator, status="disabled", reason="one\r\ntwo\nthree\u2028four")
     assert sync.get_state(CART).reason == "one two three four"
+
+
+def test_what_terminals_take_as_commands_becomes_a_space(operator, sync):
+    change(operator, status="disabled", reason="a\x1b[2Jb\tc\x9b1m", note="\x07x")
+    assert (sync.get_state(CART).reason, sync.get_state(CART).note) == ("a [2Jb c 1m", "x")
+
+
+def test_a_text_of_nothing_but_spaces_takes_no_time(operator, sync):
+    begun = time.monotonic()
+    response = change(operator, status="disabled", reason="x" + " " * 200_000 + "x")
+    assert errors_of(response)
+    assert time.monotonic() - begun < 10
 
 
 def test_read_only_maintenance(operator, sync):
@@ -214,7 +234,7 @@ def test_a_protected_route_says_that_it_is_protected(operator, sync):
 
 def test_saving_without_a_change_writes_nothing(operator, sync):
     response = change(operator)
-    assert messages_of(response) == ["Nothing was changed in /shop/cart/."]
+    assert messages_of(response) == ["Nothing was changed."]
     assert sync.get_audit_log(CART) == []
 
 

@@ -108,6 +108,13 @@ def test_a_stale_form_is_refused(operator, sync, page, scope, name):
     assert sync.get_maintenance(scope).reason == "mine"
 
 
+@pytest.mark.parametrize("line", ["/x\x1b[2J", "/" + "x" * 600, "\n".join(f"/{n}" for n in range(501))])
+def test_exempt_paths_are_bounded_and_have_no_control_characters(operator, sync, line):
+    response = change(operator, GLOBAL, status="maintenance", exempt_paths=line)
+    assert "exempt_paths" in response.context["adminform"].form.errors
+    assert not sync.get_global_maintenance().enabled
+
+
 def test_an_exempt_path_must_be_a_path(operator):
     response = change(operator, GLOBAL, status="maintenance", exempt_paths="health")
     assert "is not a route key" in errors_of(response)

@@ -220,15 +220,11 @@ def test_a_function_of_the_code_can_be_kept(operator, sync, billing):
 
 
 @on_memory
-def test_what_a_caller_without_a_key_meets_cannot_be_left_unsaid_again(operator, sync):
-    def choices():
-        return [
-            key for key, _ in operator.get(FORM).context["adminform"].form.fields["on_missing_key"].choices
-        ]
-
-    assert choices() == ["", "exempt", "fallback_ip", "block"]
+def test_what_a_caller_without_a_key_meets_can_be_left_unsaid_again(operator, sync):
     sync.set_rate_limit_policy(CART, limit="10/minute", on_missing_key="block")
-    assert choices() == ["exempt", "fallback_ip", "block"]
+    change(operator, FORM, on_missing_key="")
+    policy = sync.get_rate_limit_policy(CART)
+    assert (policy.limit, policy.on_missing_key) == ("10/minute", None)
 
 
 # -- the steps ------------------------------------------------------------------------------
@@ -377,17 +373,18 @@ def test_a_limit_is_added_to_no_other_route(operator, sync):
 
 
 @on_memory
-def test_a_limit_that_somebody_sets_meanwhile_is_not_overwritten(operator, sync, monkeypatch):
-    look = RateLimitAdmin._without_limit
+@pytest.mark.parametrize("named", [CART, "shop:cart"])
+def test_a_limit_that_somebody_sets_meanwhile_is_not_overwritten(operator, sync, monkeypatch, named):
+    look = RateLimitAdmin._is_free
 
     def overtaken(admin, request, form):
-        known = look(admin, request, form)
+        found = look(admin, request, form)
         if not sync.get_rate_limit_policy(CART):
             sync.set_rate_limit_policy(CART, limit="1/minute", actor="bob")
-        return known
+        return found
 
-    monkeypatch.setattr(RateLimitAdmin, "_without_limit", overtaken)
-    response = change(operator, ADD, route=CART, limit="10/minute")
+    monkeypatch.setattr(RateLimitAdmin, "_is_free", overtaken)
+    response = change(operator, ADD, route=named, limit="10/minute")
     assert "has a limit: 1/minute" in errors_of(response)
     assert sync.get_rate_limit_policy(CART).limit == "1/minute"
 
