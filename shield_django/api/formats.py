@@ -40,7 +40,7 @@ class LengthRequired(APIException):
 
 
 class JSONBody(BaseParser):
-    """Reads JSON in UTF-8, strictly: no NaN, no number beyond 64 bits, no text that is no Unicode."""
+    """Reads JSON in UTF-8, strictly: no NaN, no number beyond 64 bits, no name twice, only Unicode."""
 
     media_type = "application/json"
 
@@ -53,7 +53,11 @@ class JSONBody(BaseParser):
             raise TooLarge(f"The body is too large: at most {limit} bytes are read.")
         try:
             found = json.loads(
-                body.decode(), parse_constant=_refuse_constant, parse_float=_float, parse_int=_int
+                body.decode(),
+                object_pairs_hook=_object,
+                parse_constant=_refuse_constant,
+                parse_float=_float,
+                parse_int=_int,
             )
             _check(found, _DEPTH)
         except RecursionError:
@@ -162,6 +166,13 @@ def _check(found: Any, depth: int) -> None:
             for name, one in found.items():
                 _check(name, depth)
                 _check(one, depth - 1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has a name twice")
+    return found
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -43,6 +43,8 @@ BODIES = {
     "event": b'{"note": "a\\n\\ndata: {}"}',
     "escape": b'{"reason": "\\u001b[2J"}',
     "line separator": b'{"reason": "a\\u2028b"}',
+    "twice": b'{"reason": "x", "reason": "y"}',
+    "twice, deeper": b'{"reason": "x", "x": {"y": 1, "y": 1}}',
     "misspelt": b'{"untill": "2100-01-01T00:00:00Z"}',
     "two ends": b'{"for": "2h", "until": "2100-01-01T00:00:00Z"}',
     "no zone": b'{"until": "2100-01-01T00:00:00"}',
