@@ -49,7 +49,7 @@ def main() -> int:
         shutil.rmtree(venv, ignore_errors=True)
         base = getattr(sys, "_base_executable", sys.executable)
         if subprocess.run([base, "-m", "venv", str(venv)]).returncode:
-            print(f"{sys.executable} cannot make a virtual environment (Debian: apt install python3-venv).")
+            print(f"{sys.executable} cannot make {venv}: see above (Debian: apt install python3-venv).")
             return 1
     _step(1, "environment", f"{options.venv}, {_version(venv)}", started)
 

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -90,6 +91,7 @@ def cannot_listen(host: str, port: int) -> str:
 
 
 def configure(host: str) -> None:
+    """Set Django up, with a folder for the shop's data. Ends the process where that cannot be written to."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     if host not in ("127.0.0.1", "localhost", "::1"):
         os.environ.setdefault("DEMO_ALLOWED_HOSTS", "*")
@@ -97,7 +99,12 @@ def configure(host: str) -> None:
     import django
     from django.conf import settings
 
-    Path(str(settings.DATABASES["default"]["NAME"])).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(str(settings.DATABASES["default"]["NAME"])).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        sys.exit(f"Nothing can be written to {folder} ({error.strerror}).")
     django.setup()
 
 

@@ -175,6 +175,18 @@ class TestItsLife:
         assert ran.stderr.count("\n") == 1
         assert f"Port {demo.port} on 127.0.0.1" in ran.stderr
 
+    @pytest.mark.parametrize("launcher", ["demo.py", "fleet.py"])
+    def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(self, launcher: str) -> None:
+        ran = subprocess.run(
+            [sys.executable, launcher, "--port" if launcher == "demo.py" else "--shop-port", str(free_port())],
+            cwd=PROJECT,
+            env=environment(Path("/dev/null/data")),
+            capture_output=True,
+            text=True,
+        )
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert ran.stderr == "Nothing can be written to /dev/null/data (Not a directory).\n"
+
     def test_ctrl_c_ends_quietly_and_a_second_run_continues(self, tmp_path: Path) -> None:
         first = Shop.demo(tmp_path)
         try:
