@@ -175,10 +175,10 @@ class TestItsLife:
         assert ran.stderr.count("\n") == 1
         assert f"Port {demo.port} on 127.0.0.1" in ran.stderr
 
-    @pytest.mark.parametrize("launcher", ["demo.py", "fleet.py"])
-    def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(self, launcher: str) -> None:
+    @pytest.mark.parametrize(("launcher", "option"), [("demo.py", "--port"), ("fleet.py", "--shop-port")])
+    def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(self, launcher: str, option: str) -> None:
         ran = subprocess.run(
-            [sys.executable, launcher, "--port" if launcher == "demo.py" else "--shop-port", str(free_port())],
+            [sys.executable, launcher, option, str(free_port())],
             cwd=PROJECT,
             env=environment(Path("/dev/null/data")),
             capture_output=True,
