@@ -20,8 +20,8 @@ __all__ = ["ShieldServer"]
 def __getattr__(name: str) -> Any:
     # Not made above: whoever imports ShieldServer wants none from the environment.
     if name == "app":
-        from shield_django.server.environment import server_from_environment
+        from shield_django.server.environment import server_for_a_command_line
 
-        globals()["app"] = made = server_from_environment()
+        globals()["app"] = made = server_for_a_command_line()
         return made
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

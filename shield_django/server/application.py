@@ -6,6 +6,9 @@ import asyncio
 import itertools
 import json
 import logging
+import multiprocessing
+import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shield.server")
 
+#: Seconds: ten years, as for tokens that are issued by hand.
+_LONGEST_EXPIRY = 10 * SDK_TOKEN_EXPIRY
+_NAME = re.compile(r"[A-Za-z0-9_-]*")
 _numbers = itertools.count(1)
 
 
@@ -71,6 +77,9 @@ class ShieldServer:
         keys = [secret_key] if isinstance(secret_key, str) else list(secret_key or ())
         if not all(keys):
             raise ImproperlyConfigured("secret_key is empty; leave it out for a random one.")
+        _check_name(name)
+        _check_expiry("token_expiry", token_expiry)
+        _check_expiry("sdk_token_expiry", sdk_token_expiry)
         self._migrates = _is_models(backend)
         # The models need settings first; the settings want to know a Redis.
         made = None if engine is not None or self._migrates else _made(backend)
@@ -104,8 +113,7 @@ class ShieldServer:
         self._stream: Application = stream_application
         self._started: asyncio.Future[None] | None = None
         self._starting: asyncio.Task[None] | None = None
-        if self.control.authority.is_open:
-            logger.warning("The Shield Server is open: whoever reaches it may change everything. Set auth=.")
+        self._warn()
 
     def __repr__(self) -> str:
         return f"<ShieldServer {self.control.name or self.control.cookie_prefix}>"
@@ -121,6 +129,18 @@ class ShieldServer:
                 await self._answer(scope, receive, send)
             case other:
                 raise ValueError(f"ShieldServer answers no {other!r} connections.")
+
+    def _warn(self) -> None:
+        if self.control.authority.is_open:
+            logger.warning(
+                "The Shield Server is open: whoever reaches it may change everything. Set auth= "
+                "(SHIELD_USERNAME and SHIELD_PASSWORD)."
+            )
+        if not self.engine.backend.shared_across_processes and _may_be_a_worker():
+            logger.warning(
+                "The state is in the memory of this process. Where several workers are started, each has its "
+                "own: start one, or use the file, redis or models backend."
+            )
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -194,7 +214,9 @@ class ShieldServer:
 
     async def _start(self) -> None:
         if self._migrates:
-            await asyncio.to_thread(_migrate)
+            from shield_django.server.tables import migrate
+
+            await asyncio.to_thread(migrate)
         if self._owns_engine:
             self._starting = asyncio.create_task(self.engine.start())
             self._starting.add_done_callback(_tell_of_failure)
@@ -210,6 +232,18 @@ class ShieldServer:
             await self.engine.stop()
 
 
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ImproperlyConfigured(f"name is {name!r}: use letters, digits, - and _, as in names of cookies.")
+
+
+def _check_expiry(argument: str, seconds: Any) -> None:
+    if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_EXPIRY:
+        raise ImproperlyConfigured(
+            f"{argument} is {seconds!r}: it is a number of seconds, {_LONGEST_EXPIRY} at most."
+        )
+
+
 def _made(backend: Any) -> ShieldBackend:
     from shield_django import project
 
@@ -220,25 +254,23 @@ def _is_models(backend: Any) -> bool:
     return (backend.get("BACKEND") if isinstance(backend, Mapping) else backend) == "models"
 
 
-def _migrate() -> None:
-    """Make the tables, or bring them up to date."""
-    from django.core.management import call_command
-    from django.db import connections
-
-    try:
-        call_command("migrate", "shield", verbosity=0, interactive=False)
-    finally:
-        connections.close_all()
-
-
 def _secret_keys() -> list[str]:
     """Return the project's keys, or a random one."""
     from django.conf import settings
 
     if not configuration.settings_are_own():
         return [settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)]
-    logger.warning("secret_key= is missing: tokens and logins will not survive a restart of this server.")
+    logger.warning(
+        "secret_key= (SHIELD_SECRET_KEY) is missing: tokens and logins will not survive a restart of this "
+        "server, and are worth nothing in another process of it."
+    )
     return [get_random_secret_key()]
+
+
+def _may_be_a_worker() -> bool:
+    """Whether a server that starts workers has started this process."""
+    by_uvicorn = multiprocessing.parent_process() is not None and "--reload" not in sys.argv
+    return by_uvicorn or "gunicorn" in sys.modules
 
 
 def _next_name() -> str:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
 
 from shield_core.backends.base import ShieldBackend
 from shield_core.config import Configuration, make_backend
-from shield_core.exceptions import InvalidInputError
+from shield_core.exceptions import InvalidInputError, ShieldException
 from shield_django.auth.tokens import SDK_TOKEN_EXPIRY, TOKEN_EXPIRY
 from shield_django.server.application import ShieldServer
 
+logger = logging.getLogger("shield.server")
+
+_BACKENDS = ("memory", "file", "redis", "models", "custom")
+#: With which workers end that need not be started again, as gunicorn and uvicorn understand it.
+_NOT_STARTED = 3
+
+
+def server_for_a_command_line() -> ShieldServer:
+    """Return the server; end the process with one line where the configuration is wrong."""
+    try:
+        return server_from_environment()
+    except (ShieldException, ImproperlyConfigured) as error:
+        logger.critical("The Shield Server cannot start: %s", error)
+        raise SystemExit(_NOT_STARTED) from None
+
 
 def server_from_environment() -> ShieldServer:
-    """Return the server that the configuration describes. Raises InvalidInputError."""
+    """Return the server that the configuration describes.
+
+    Raises InvalidInputError, BackendError, ImproperlyConfigured.
+    """
     found = Configuration.read()
     keys = (found.get("SHIELD_SECRET_KEY") or "").split()
     return ShieldServer(
@@ -33,6 +54,8 @@ def server_from_environment() -> ShieldServer:
 
 def _backend(found: Configuration) -> ShieldBackend | str:
     name = found.get("SHIELD_BACKEND") or "memory"
+    if name not in _BACKENDS:
+        raise InvalidInputError(f"SHIELD_BACKEND is {name!r}: a server's is one of {', '.join(_BACKENDS)}.")
     if name == "models":
         return name  # made once Django is set up
     return make_backend(

@@ -23,6 +23,11 @@ from tests.shield_server.test_guards import MAINTENANCE, Visitor
         ({"secret_key": ""}, "secret_key is empty"),
         ({"secret_key": ["new", ""]}, "secret_key is empty"),
         ({"public_url": "ops"}, "write the whole address"),
+        ({"allowed_hosts": ["https://ops"]}, "no host name"),
+        ({"name": "red shield"}, "use letters, digits, - and _"),
+        ({"token_expiry": "600"}, "token_expiry is '600': it is a number of seconds"),
+        ({"sdk_token_expiry": 0}, "sdk_token_expiry is 0"),
+        ({"sdk_token_expiry": 10**12}, "315360000 at most"),
         ({"database": "sqlite:///elsewhere.sqlite3"}, "database= comes too late"),
     ],
 )
@@ -150,5 +155,5 @@ def test_a_found_token_is_nothing_to_try_passwords_on():
     made = [old.make("olga", "cli", fingerprint=known) for _ in range(2)]
     read = [new.read(old.sign(one), Snapshot()) for one in made]
     assert len({known, *(one.fingerprint for one in read)}) == 3
-    assert all(new.is_of(one, known) for one in read)
-    assert not any(new.is_of(one, other) for one in read for other in ("", "another"))
+    assert all(new.is_of(one, [known]) for one in read)
+    assert not any(new.is_of(one, [other]) for one in read for other in ("", "another"))

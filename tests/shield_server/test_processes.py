@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import eventually
+from tests.databases import sqlite
 from tests.redis_server import RedisServer
 from tests.servers.processes import ROOT
 
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.servers
 ODD_HOST = {"Host": "10.1.2.3:7"}
 
 
-@pytest.fixture(params=["memory", "file", "redis", "models"])
+@pytest.fixture(params=["memory", "file", "redis", "models on SQLite", "models on PostgreSQL"])
 def options(request, tmp_path):
     """Arguments of a server on each backend."""
     match request.param:
@@ -26,8 +28,10 @@ def options(request, tmp_path):
         case "redis":
             url = request.getfixturevalue("redis_server").url
             return {"backend": {"BACKEND": "redis", "OPTIONS": {"url": url}}}
-        case "models":
+        case "models on SQLite":
             return {"backend": "models", "database": f"sqlite:///{tmp_path / 'shield.sqlite3'}"}
+        case "models on PostgreSQL":
+            return {"backend": "models", "database": request.getfixturevalue("postgres").database()}
     return {"backend": "memory"}
 
 
@@ -200,19 +204,29 @@ def test_it_configures_itself_from_the_environment(serve, visit, tmp_path):
 @pytest.mark.parametrize(
     "env, said",
     [
-        ({"SHIELD_BACKEND": "cloud"}, "SHIELD_BACKEND is 'cloud'"),
+        (
+            {"SHIELD_BACKEND": "cloud"},
+            "SHIELD_BACKEND is 'cloud': a server's is one of memory, file, redis, models",
+        ),
+        ({"SHIELD_BACKEND": "file", "SHIELD_FILE_PATH": "/"}, "The state file / cannot be read"),
+        ({"SHIELD_TOKEN_EXPIRY": "0"}, "token_expiry is 0"),
+        ({"SHIELD_NAME": "a;b"}, "name is 'a;b'"),
         ({"SHIELD_USERNAME": "olga"}, "SHIELD_USERNAME and SHIELD_PASSWORD belong together"),
         ({"SHIELD_AUTH": "olga"}, "SHIELD_AUTH has something that is no name:password"),
         ({"SHIELD_TRUSTED_PROXIES": "all"}, "SHIELD_TRUSTED_PROXIES is 'all'"),
         ({"SHIELD_PUBLIC_URL": "ops.example.com"}, "public_url is 'ops.example.com'"),
-        ({"SHIELD_PUBLIC_URL": "https://ops.example.com/api/"}, "a path of the server itself"),
+        (
+            {"SHIELD_PUBLIC_URL": "https://ops.example.com/api/"},
+            "public_url ends in '/api/', which is a path",
+        ),
         ({"SHIELD_BACKEND": "models"}, "The models backend needs a database"),
     ],
 )
 def test_a_wrong_variable_is_named_at_the_start(env, said, clean_environment):
     run = _python("from shield_django.server import app", {**clean_environment, **env})
-    assert run.returncode == 1
-    assert said in run.stderr.splitlines()[-1]
+    assert run.returncode == 3
+    [line] = run.stderr.splitlines()
+    assert line.startswith(f"The Shield Server cannot start: {said}")
 
 
 def test_importing_the_class_makes_no_server(clean_environment):
@@ -227,9 +241,55 @@ def test_importing_the_class_makes_no_server(clean_environment):
 def test_an_open_server_and_a_random_key_warn_once(clean_environment):
     code = "from shield_django.server import ShieldServer\nShieldServer()\n"
     told = _python(code, clean_environment).stderr.splitlines()
-    assert [line.split(":")[0] for line in told] == ["secret_key= is missing", "The Shield Server is open"]
+    assert [line.split(":")[0] for line in told] == [
+        "secret_key= (SHIELD_SECRET_KEY) is missing",
+        "The Shield Server is open",
+    ]
     silent = "ShieldServer(auth=('olga', 'secret'), secret_key='stable')"
     assert _python(code.replace("ShieldServer()", silent), clean_environment).stderr == ""
+
+
+@pytest.mark.parametrize("backend, is_told", [("memory", True), ("file", False)])
+def test_workers_that_share_no_state_are_told_so(serve, backend, is_told, tmp_path):
+    env = {"SHIELD_BACKEND": backend, "SHIELD_FILE_PATH": str(tmp_path / "state.json")}
+    server = serve(app="shield_django.server:app", env=env, args=("--workers", "2"))
+    assert eventually(lambda: server.log.count("Application startup complete") == 2, within=40)
+    assert ("Where several workers are started, each has its own" in server.log) is is_told
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request, tmp_path):
+    if request.param == "sqlite":
+        return sqlite(tmp_path / "shield.sqlite3")
+    return request.getfixturevalue("postgres").database()
+
+
+def test_processes_that_start_together_make_the_tables_once(empty_database, clean_environment, tmp_path):
+    code = (
+        "import json, os, sys\nfrom shield_django.server import configuration\n"
+        f"configuration.configure('key', json.loads({json.dumps(empty_database)!r}))\n"
+        "from shield_django.server.tables import migrate\n"
+        f"print(flush=True)\nwhile not os.path.exists({str(tmp_path / 'go')!r}): pass\n"
+        "migrate()\nmigrate()"
+    )
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, cwd=ROOT, env=clean_environment, **pipes) for _ in range(4)]
+    for one in processes:
+        one.stdout.readline()
+    (tmp_path / "go").touch()
+    for one in processes:
+        _, said = one.communicate(timeout=60)
+        assert (one.returncode, said) == (0, "")
+
+
+def test_a_database_that_cannot_be_reached_is_told_at_once(clean_environment):
+    code = (
+        "from shield_django.server import configuration\n"
+        "configuration.configure('key', 'postgresql://shield@127.0.0.1:1/ops')\n"
+        "from shield_django.server import tables\ntables._PATIENCE = 600\ntables.migrate()"
+    )
+    assert "Connection refused" in _python(code, clean_environment).stderr
 
 
 def test_its_own_settings_pass_the_system_checks(clean_environment):
