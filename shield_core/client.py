@@ -246,6 +246,11 @@ class HTTPClient:
     ) -> GlobalMaintenanceConfig:
         return self._maintenance("PUT", scope, "exempt", reason, by, paths=list(paths))
 
+    def exempt_path(
+        self, scope: Scope, path: str, exempt: bool = True, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        return self._maintenance("POST" if exempt else "DELETE", scope, "exempt", reason, by, path=path)
+
     def cancel_maintenance_schedule(
         self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig:

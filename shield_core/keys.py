@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -223,8 +224,25 @@ class ExemptEntry(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ExemptEntry:
+        """Read an entry that somebody gives. Raises InvalidKeyError, also for one that names a service."""
         key = RouteKey.parse(text.strip())
+        if key.service is not None:
+            raise InvalidKeyError(
+                f"{text!r} names a service: what is exempt is a path, such as {key.local!r}, in all of them."
+            )
         return cls(key.method, without_slash(key.path))
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> frozenset[ExemptEntry]:
+        """Return what stored entries exempt; one that names a service, as others may store it, is none."""
+        keys = [RouteKey.parse(text.strip()) for text in texts]
+        return frozenset(cls(key.method, without_slash(key.path)) for key in keys if key.service is None)
+
+
+def exempt_as(path: str, known: Iterable[str]) -> list[str]:
+    """Return those of the exempt entries ``known`` that mean the same as ``path``."""
+    meant = ExemptEntry.of([path])
+    return [entry for entry in known if entry == path or (meant and ExemptEntry.of([entry]) == meant)]
 
 
 def without_slash(path: str) -> str:

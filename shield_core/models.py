@@ -238,8 +238,7 @@ class GlobalRateLimitPolicy(_Policy):
     @field_validator("exempt_routes")
     @classmethod
     def _exempt_routes_parse(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            ExemptEntry.parse(entry)
+        ExemptEntry.of(value)
         return value
 
 
@@ -355,8 +354,7 @@ class GlobalMaintenanceConfig(_Value):
     @field_validator("exempt_paths")
     @classmethod
     def _exempt_paths_parse(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            ExemptEntry.parse(entry)
+        ExemptEntry.of(value)
         return value
 
     def in_force(self, moment: datetime) -> bool:

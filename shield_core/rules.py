@@ -71,7 +71,7 @@ class MaintenanceLayer:
     def __init__(self, scope: Scope, config: GlobalMaintenanceConfig) -> None:
         self.scope = scope
         self.config = config
-        self._exempt = frozenset(ExemptEntry.parse(entry) for entry in config.exempt_paths)
+        self._exempt = ExemptEntry.of(config.exempt_paths)
         blocks = []
         if config.enabled:
             blocks.append(Block(RouteStatus.MAINTENANCE, config.reason, config.read_only))

@@ -143,6 +143,10 @@ class SyncEngine:
         """Replace a scope's exempt paths, without switching its maintenance on or off."""
         return drive(self._engine.set_exempt_paths(scope, paths, reason, **by))
 
+    def exempt_path(self, scope: Scope, path: str, exempt: bool=True, reason: str='', **by: Unpack[Authorship]) -> GlobalMaintenanceConfig:
+        """Let one path through a scope's maintenance, or (``exempt`` False) no longer."""
+        return drive(self._engine.exempt_path(scope, path, exempt, reason, **by))
+
     def get_global_maintenance(self) -> GlobalMaintenanceConfig:
         return drive(self._engine.get_global_maintenance())
 

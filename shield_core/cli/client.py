@@ -73,8 +73,8 @@ class Client(Protocol):
         self, scope: Scope, reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig: ...
 
-    def set_exempt_paths(
-        self, scope: Scope, paths: Sequence[str], reason: str = "", **by: Unpack[Authorship]
+    def exempt_path(
+        self, scope: Scope, path: str, exempt: bool = True, reason: str = "", **by: Unpack[Authorship]
     ) -> GlobalMaintenanceConfig: ...
 
     def list_limits(self, service: str | None = None) -> list[RateLimitPolicy]: ...

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
 from shield_core.cli import output, wording
@@ -12,12 +10,10 @@ from shield_core.cli.options import Edit, Reading, mutation, read_only_option, r
 from shield_core.cli.params import EXEMPT_ENTRY, Timing
 from shield_core.cli.preview import preview
 from shield_core.cli.scoped import ScopedCommand, scoped_group
-from shield_core.exceptions import ConflictError, InvalidInputError
-from shield_core.keys import ExemptEntry, Scope
-from shield_core.models import GlobalMaintenanceConfig, RouteStatus
-from shield_core.plan import Authorship, EnableScopeMaintenance
-
-_ATTEMPTS = 20
+from shield_core.exceptions import InvalidInputError
+from shield_core.keys import Scope, exempt_as
+from shield_core.models import RouteStatus
+from shield_core.plan import EnableScopeMaintenance
 
 
 def maintenance_group(name: str, scope: Scope | None) -> AliasGroup:
@@ -81,47 +77,21 @@ def _schedule_cancel(edit: Edit, scope: Scope) -> None:
 
 def _exempt_add(edit: Edit, scope: Scope, path: str) -> None:
     """Let PATH through the maintenance of SCOPE, without switching it on."""
-    _change_exempt(edit, scope, lambda known: [*known, path] if not _named(path, known) else None)
+    _change_exempt(edit, scope, path, exempt=True)
 
 
 def _exempt_remove(edit: Edit, scope: Scope, path: str) -> None:
     """Let PATH through the maintenance of SCOPE no more."""
-
-    def without(known: tuple[str, ...]) -> list[str]:
-        named = _named(path, known)
-        if not named:
-            listed = f"exempt are {', '.join(known)}" if known else "nothing is"
-            raise InvalidInputError(f"{path} is not exempt from the maintenance of {scope.label}: {listed}.")
-        return [entry for entry in known if entry not in named]
-
-    _change_exempt(edit, scope, without)
+    known = edit.client.get_maintenance(scope).exempt_paths
+    if not exempt_as(path, known):
+        listed = f"exempt are {', '.join(known)}" if known else "nothing is"
+        raise InvalidInputError(f"{path} is not exempt from the maintenance of {scope.label}: {listed}.")
+    _change_exempt(edit, scope, path, exempt=False)
 
 
-def _named(path: str, known: tuple[str, ...]) -> list[str]:
-    return [entry for entry in known if ExemptEntry.parse(entry) == ExemptEntry.parse(path)]
-
-
-def _change_exempt(edit: Edit, scope: Scope, change: Callable[[tuple[str, ...]], list[str] | None]) -> None:
-    config = _changed_exempt(edit, scope, change)
+def _change_exempt(edit: Edit, scope: Scope, path: str, *, exempt: bool) -> None:
+    config = edit.client.exempt_path(scope, path, exempt, edit.reason, **edit.by)
     edit.report(wording.exempt_sentence(scope, config), wording.scope_data(config))
-
-
-def _changed_exempt(
-    edit: Edit, scope: Scope, change: Callable[[tuple[str, ...]], list[str] | None]
-) -> GlobalMaintenanceConfig:
-    """Replace the list as it is now by the changed one, also while others change it."""
-    for _ in range(_ATTEMPTS):
-        seen = edit.client.get_maintenance(scope)
-        paths = change(seen.exempt_paths)
-        if paths is None:
-            return seen
-        by = Authorship(**edit.by)
-        by["expected_revision"] = seen.revision
-        try:
-            return edit.client.set_exempt_paths(scope, paths, edit.reason, **by)
-        except ConflictError:
-            continue
-    raise InvalidInputError(f"The exempt paths of {scope.label} keep changing: try again.")
 
 
 _exempt_option = click.option(

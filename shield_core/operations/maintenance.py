@@ -89,6 +89,12 @@ class MaintenanceOperations(Committing):
         """Replace a scope's exempt paths, without switching its maintenance on or off."""
         return await self._scope(plan.SetExemptPaths(by=by, scope=scope, reason=reason, exempt_paths=paths))
 
+    async def exempt_path(
+        self, scope: Scope, path: str, exempt: bool = True, reason: str = "", **by: Unpack[Authorship]
+    ) -> GlobalMaintenanceConfig:
+        """Let one path through a scope's maintenance, or (``exempt`` False) no longer."""
+        return await self._scope(plan.ExemptPath(by=by, scope=scope, reason=reason, path=path, exempt=exempt))
+
     async def get_global_maintenance(self) -> GlobalMaintenanceConfig:
         return await self.get_maintenance(EVERYTHING)
 

@@ -65,9 +65,7 @@ class Command(ABC):
         """Write one object, with the audit entry that tells it."""
         scope = Scope.of(store_key)
         revision = before.revision if before else 0
-        expected = self.by.get("expected_revision")
-        if expected is not None and expected != revision:
-            raise ConflictError(scope.label, expected, revision)
+        self._check_expected(scope, revision)
         service = getattr(after or before, "service", None) if scope.kind == "token" else scope.owner
         entry = AuditEntry(
             timestamp=self.now,
@@ -85,6 +83,12 @@ class Command(ABC):
             details=_difference(before, after),
         )
         return Commit((Write(store_key, after),), (entry,), {store_key: revision}, store_key)
+
+    def _check_expected(self, scope: Scope, revision: int) -> None:
+        """Raise ConflictError where whoever changes something has seen another revision of it."""
+        expected = self.by.get("expected_revision")
+        if expected is not None and expected != revision:
+            raise ConflictError(scope.label, expected, revision)
 
     @property
     def _actor(self) -> str:

@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from shield_core.exceptions import (
     AmbiguousRouteError,
-    ConflictError,
     InvalidInputError,
     RouteNotFoundException,
 )
-from shield_core.keys import RouteKey, Scope
+from shield_core.keys import ExemptEntry, RouteKey, Scope
 from shield_core.models import (
     GlobalRateLimitPolicy,
     KeyStrategy,
@@ -121,6 +120,9 @@ class SetLimit(LimitCommand):
         except ValidationError as error:
             raise InvalidInputError(reasons(error)) from error
         refuse_functions(after, self.named, limit_of_code(snapshot, scope))
+        if isinstance(after, GlobalRateLimitPolicy) and "exempt_routes" in self.named:
+            for entry in after.exempt_routes:
+                ExemptEntry.parse(entry)
         return self._store(snapshot, scope, before, after, "updated" if before else "set")
 
     def _inherited(self, snapshot: Snapshot, scope: Scope) -> StoredPolicy | None:
@@ -168,11 +170,6 @@ class SwitchLimit(LimitCommand):
             return Commit(result=scope.limit_key)
         after = before.replace(enabled=self.enabled, **self._stamp)
         return self._store(snapshot, scope, before, after, "enabled" if self.enabled else "disabled")
-
-    def _check_expected(self, scope: Scope, revision: int) -> None:
-        expected = self.by.get("expected_revision")
-        if expected is not None and expected != revision:
-            raise ConflictError(scope.label, expected, revision)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 from shield_core.exceptions import (
     InvalidInputError,
 )
-from shield_core.keys import ExemptEntry, Scope
+from shield_core.keys import ExemptEntry, Scope, exempt_as
 from shield_core.models import (
     GlobalMaintenanceConfig,
     MaintenanceWindow,
@@ -138,6 +138,25 @@ class SetExemptPaths(ScopeCommand):
 
     def plan(self, snapshot: Snapshot) -> Commit:
         return self._store(snapshot, exempt_paths=_exempt(self.exempt_paths))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemptPath(ScopeCommand):
+    """Exempt one path, or (``exempt`` False) no longer; nothing where that is so already."""
+
+    path: str
+    exempt: bool = True
+
+    def plan(self, snapshot: Snapshot) -> Commit:
+        if self.exempt:
+            ExemptEntry.parse(self.path)
+        before = snapshot.maintenance(self.scope)
+        named = exempt_as(self.path, before.exempt_paths)
+        if bool(named) is self.exempt:
+            self._check_expected(self.scope, before.revision)
+            return Commit(result=self.scope.store_key)
+        others = [one for one in before.exempt_paths if one not in named]
+        return self._store(snapshot, exempt_paths=[*others, self.path.strip()] if self.exempt else others)
 
 
 def _exempt(paths: Sequence[str]) -> tuple[str, ...]:

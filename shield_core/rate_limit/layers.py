@@ -99,7 +99,7 @@ class Layer:
             exempt_networks=tuple(networks),
             exempt_roles=roles,
             exempt_routes=(
-                frozenset(ExemptEntry.parse(entry) for entry in policy.exempt_routes)
+                ExemptEntry.of(policy.exempt_routes)
                 if not isinstance(policy, RateLimitPolicy)
                 else frozenset()
             ),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
 
-from shield_core.exceptions import ConflictError
-from shield_core.keys import EVERYTHING, ExemptEntry, Scope, check_service
+from shield_core.keys import EVERYTHING, Scope, check_service
 from shield_core.models import GlobalMaintenanceConfig, RouteStatus
 from shield_django.api import bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.bodies import window_of
-
-_ATTEMPTS = 20
 
 
 class ScopeView(ControlView):
@@ -72,8 +68,7 @@ class Exempt(ScopeView):
 
     @operation(GlobalMaintenanceConfig, takes=bodies.ExemptPath)
     def post(self, service: str | None = None) -> Any:
-        path = self.said["path"].strip()
-        return self._change(service, lambda known: known if _named(path, known) else [*known, path])
+        return self._exempt(service, self.said["path"], exempt=True)
 
     @operation(GlobalMaintenanceConfig, takes=bodies.ExemptPaths)
     def put(self, service: str | None = None) -> Any:
@@ -84,25 +79,7 @@ class Exempt(ScopeView):
         path = self.said.get("path") or self.asked.get("path")
         if not path:
             raise ValidationError({"path": "Say which path, in the body or in the query."})
-        return self._change(service, lambda known: [one for one in known if one not in _named(path, known)])
+        return self._exempt(service, path, exempt=False)
 
-    def _change(
-        self, service: str | None, change: Callable[[Sequence[str]], Sequence[str]]
-    ) -> GlobalMaintenanceConfig:
-        """Change the list as it is, again when somebody else changed it meanwhile."""
-        by, scope = self.by, self.scope(service)
-        for attempt in range(_ATTEMPTS):
-            seen = self.sync.get_maintenance(scope)
-            expected = self.expected_revision
-            by["expected_revision"] = seen.revision if expected is None else expected
-            try:
-                return self.sync.set_exempt_paths(scope, change(seen.exempt_paths), self.reason, **by)
-            except ConflictError:
-                if expected is not None or attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError
-
-
-def _named(path: str, known: Sequence[str]) -> list[str]:
-    """Return those entries that mean the same as ``path``, with or without its slash."""
-    return [one for one in known if ExemptEntry.parse(one) == ExemptEntry.parse(path)]
+    def _exempt(self, service: str | None, path: str, *, exempt: bool) -> GlobalMaintenanceConfig:
+        return self.sync.exempt_path(self.scope(service), path, exempt, self.reason, **self.by)

@@ -8,9 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shield_core.engine import ShieldEngine
-from shield_core.exceptions import ConflictError
 from shield_core.keys import EVERYTHING, RouteKey, Scope
-from shield_core.plan import Authorship
 from tests.cli.conftest import Shield
 
 SHOP = Scope.service("shop")
@@ -183,38 +181,6 @@ def test_where_it_would_reach_nobody_a_change_is_refused(
 def test_wrong_usage_is_exit_2(shield: Shield, engine: ShieldEngine, line: str) -> None:
     assert shield(line).exit_code == 2
     assert engine.sync.get_audit_log() == []
-
-
-def test_exempt_add_gives_up_when_others_never_stop(
-    shield: Shield, engine: ShieldEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def overtaken(*_: object, **__: object) -> None:
-        raise ConflictError("everything", 1, 2)
-
-    monkeypatch.setattr(type(engine.sync), "set_exempt_paths", overtaken)
-
-    result = shield("global exempt-add /ours")
-
-    assert result.exit_code == 1
-    assert "The exempt paths of everything keep changing: try again." in result.stderr
-
-
-def test_exempt_add_keeps_what_another_operator_adds_meanwhile(
-    shield: Shield, engine: ShieldEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = type(engine.sync).set_exempt_paths
-    calls = []
-
-    def overtaken(self: object, scope: Scope, paths: list[str], reason: str = "", **by: object) -> object:
-        calls.append(paths)
-        if len(calls) == 1:
-            real(engine.sync, scope, ["/theirs"], **Authorship(actor="bob"))
-        return real(engine.sync, scope, paths, reason, **by)
-
-    monkeypatch.setattr(type(engine.sync), "set_exempt_paths", overtaken)
-
-    assert shield("global exempt-add /ours").exit_code == 0
-    assert engine.sync.get_maintenance(EVERYTHING).exempt_paths == ("/theirs", "/ours")
 
 
 def blocks(shield: Shield, line: str) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from shield_core.audit import first_break
 from shield_core.exceptions import ConflictError
+from shield_core.keys import EVERYTHING
 
 ROUTES = 20
 ROUNDS = 5
@@ -57,6 +58,17 @@ def test_threads_on_one_route_all_get_through(backend, make_engine):
     assert engine.sync.get_state("GET:/x").revision == max(revisions)
     newest = max(log, key=lambda entry: entry.revision)
     assert engine.decide("GET", "/x").reason == newest.reason
+
+
+def test_threads_that_exempt_a_path_each_lose_none(backend, make_engine):
+    engine = make_engine(backend)
+    paths = [f"/{number}" for number in range(20)]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda path: engine.sync.exempt_path(EVERYTHING, path), paths))
+    assert sorted(engine.sync.get_global_maintenance().exempt_paths) == sorted(paths)
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda path: engine.sync.exempt_path(EVERYTHING, path, exempt=False), paths))
+    assert engine.sync.get_global_maintenance().exempt_paths == ()
 
 
 def test_of_many_who_saw_the_same_revision_one_wins(backend, make_engine):

@@ -4,13 +4,17 @@ import pytest
 
 from shield_core.exceptions import ConflictError, InvalidInputError, InvalidKeyError
 from shield_core.keys import EVERYTHING, Scope
+from shield_core.models import GlobalMaintenanceConfig
 from shield_core.plan import (
     CancelScopeSchedule,
     DisableScopeMaintenance,
     EnableScopeMaintenance,
+    ExemptPath,
     SetExemptPaths,
+    SetLimit,
     SetScopeMaintenance,
 )
+from shield_core.snapshot import Snapshot
 
 from .rules import FUTURE, OVER, RUNNING
 from .store import Store
@@ -95,6 +99,51 @@ def test_setting_exempt_paths_switches_nothing(scope, on):
     shop.run(SetExemptPaths, scope=scope, exempt_paths=["/health", "GET:/y/"])
     found = shop.maintenance(scope)
     assert (found.enabled, found.exempt_paths) == (on, ("/health", "GET:/y/"))
+
+
+def test_one_path_is_exempted_once_however_it_is_written_and_no_longer(scope):
+    shop = store()
+    shop.run(EnableScopeMaintenance, scope=scope, exempt_paths=["GET:/x"], reason="r")
+    assert shop.run(ExemptPath, scope=scope, path=" /health/ ", reason="probes")
+    assert not shop.run(ExemptPath, scope=scope, path="/health")
+    assert shop.maintenance(scope).exempt_paths == ("GET:/x", "/health/")
+    assert (shop.audit[-1].reason, shop.maintenance(scope).reason) == ("probes", "r")
+    assert shop.run(ExemptPath, scope=scope, path="/health", exempt=False)
+    assert not shop.run(ExemptPath, scope=scope, path="/x", exempt=False)
+    assert shop.maintenance(scope).exempt_paths == ("GET:/x",)
+    assert shop.maintenance(scope).enabled
+
+
+def test_a_path_that_is_exempt_already_is_a_conflict_for_who_has_seen_another_revision(scope):
+    shop = store()
+    shop.run(ExemptPath, scope=scope, path="/health")
+    with pytest.raises(ConflictError):
+        shop.run(ExemptPath, scope=scope, path="/health", by={"expected_revision": 0})
+
+
+@pytest.mark.parametrize(
+    ("command", "fields"),
+    [
+        (EnableScopeMaintenance, {"exempt_paths": ["shop:/x"]}),
+        (SetExemptPaths, {"exempt_paths": ["shop:GET:/x"]}),
+        (ExemptPath, {"path": "shop:/x"}),
+        (SetLimit, {"named": {"limit": "1/s", "exempt_routes": ["shop:/x"]}}),
+    ],
+)
+def test_an_exempt_path_that_names_a_service_would_be_exempt_in_all_of_them_and_is_refused(
+    scope, command, fields
+):
+    with pytest.raises(InvalidKeyError, match="names a service"):
+        store().run(command, scope=scope, **fields)
+
+
+def test_an_exempt_path_with_a_service_that_another_program_has_stored_exempts_nothing(scope):
+    shop = store()
+    stored = GlobalMaintenanceConfig(enabled=True, exempt_paths=("shop:/x",), revision=1)
+    shop.snapshot = Snapshot("epoch", 1, {**shop.snapshot.objects, scope.store_key: stored})
+    assert shop.answer("GET", "/x") == "maintenance"
+    shop.run(ExemptPath, scope=scope, path="shop:/x", exempt=False)
+    assert shop.maintenance(scope).exempt_paths == ()
 
 
 @pytest.mark.parametrize("command", [EnableScopeMaintenance, SetExemptPaths])
