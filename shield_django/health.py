@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, JsonResponse
+from django.utils.decorators import method_decorator
 from django.views import View
 
 from shield_core.engine import ShieldEngine
@@ -10,6 +12,7 @@ from shield_core.exceptions import BackendError
 from shield_django.control import control_of
 
 
+@method_decorator(login_not_required, name="dispatch")
 class Alive(View):
     always_open = True
 
@@ -17,6 +20,7 @@ class Alive(View):
         return JsonResponse({"status": "ok"})
 
 
+@method_decorator(login_not_required, name="dispatch")
 class Ready(View):
     """503 until the rules are loaded and the store has been seen."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.db import transaction
-from django.http import Http404
+from django.http import Http404, HttpRequest
 from django.utils.http import parse_etags
 from pydantic import BaseModel
 from rest_framework import serializers
@@ -28,7 +28,6 @@ from rest_framework.views import APIView
 from shield_core.events import dumped, effective, now
 from shield_core.models import RouteState
 from shield_core.plan import Authorship
-from shield_core.rate_limit.addresses import client_address
 from shield_core.sync import SyncEngine
 from shield_django.api import errors
 from shield_django.api.authentication import Credentials
@@ -45,11 +44,11 @@ from shield_django.api.formats import (
     refuse_forms,
 )
 from shield_django.api.keys import decode_key, parse_key, parse_service
-from shield_django.auth.access import may_reach, may_touch, rule_of
+from shield_django.auth.access import Rule, may_reach, may_touch, rule_of
 from shield_django.auth.principals import Principal
+from shield_django.auth.sources import source_of
 from shield_django.control import ControlPlane, control_of
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _REVISION = re.compile(r'(?:W/)?"([0-9]{1,18})"|([0-9]{1,18})')
 
 
@@ -82,6 +81,18 @@ def operation(
         return answer
 
     return decorate
+
+
+class ControlRequest(Request):
+    """DRF's request, which leaves the project's own as it is: its middleware knows no ``Principal``."""
+
+    @property
+    def user(self) -> Any:
+        return super().user
+
+    @user.setter
+    def user(self, user: Any) -> None:
+        self._user = user
 
 
 class ControlView(APIView):
@@ -117,6 +128,15 @@ class ControlView(APIView):
 
     # -- before the handler -----------------------------------------------------------------
 
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        return ControlRequest(
+            request,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=self.get_content_negotiator(),
+            parser_context=self.get_parser_context(request),
+        )
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         plain = request._request
         self.control = control_of(plain)
@@ -140,18 +160,22 @@ class ControlView(APIView):
             super().perform_authentication(request)
 
     def check_permissions(self, request: Request) -> None:
-        rule = rule_of(self.endpoint, request.method or "")
-        if rule is None:
-            if self._operation(request) is not None:
-                raise PermissionDenied(f"No rule says who may use {request.method} {self.endpoint}.")
-            return  # DRF answers 405
-        if rule.permission is None:
-            return
-        who = _who(request)
-        if who is None:
+        if self._operation(request) is None or self._is_public(request):
+            return  # where there is no such method, DRF answers 405
+        if _who(request) is None:
             raise NotAuthenticated("Log in first: POST /api/auth/login, then send the token as a Bearer.")
-        if not may_reach(who, rule):
-            raise PermissionDenied(f"{who} may not use this.")
+        self.admit(rule_of(self.endpoint, request.method or ""))
+
+    def admit(self, rule: Rule | None) -> None:
+        """Raise PermissionDenied where this caller may not do what ``rule`` is about."""
+        if rule is None:
+            raise PermissionDenied("No rule says who may do this.")
+        if may_reach(self.principal, rule):
+            return
+        if self.principal.is_sdk:
+            raise PermissionDenied(f"This is for operators. {self.reach}")
+        needed = " and ".join(rule.permissions or ())
+        raise PermissionDenied(f"{self.principal} may not do this: it takes the permission {needed}.")
 
     def _operation(self, request: Request) -> Operation | None:
         """What this method does here, None where there is no such method."""
@@ -160,7 +184,7 @@ class ControlView(APIView):
 
     def _is_public(self, request: Request) -> bool:
         rule = rule_of(self.endpoint, request.method or "")
-        return rule is not None and rule.permission is None
+        return rule is not None and rule.permissions is None
 
     def _is_for_browser(self, request: Request) -> bool:
         if self._is_public(request) or not prefers_html(request):
@@ -210,27 +234,26 @@ class ControlView(APIView):
     def allow(self, service: str | None) -> None:
         """Raise PermissionDenied where this caller may not touch what belongs to ``service``."""
         if not may_touch(self.principal, service):
-            own = self.principal.service
-            raise PermissionDenied(
-                f"This token reaches only the service {own!r}."
-                if own
-                else "This token belongs to no service yet: register first."
-            )
+            raise PermissionDenied(self.reach)
+
+    @property
+    def reach(self) -> str:
+        """What is to be said to a service that wants more."""
+        own = self.principal.service
+        if own is None:
+            return "This token belongs to no service yet: register first."
+        return f"This token reaches only the service {own!r}."
 
     @property
     def by(self) -> Authorship:
         """Who changes something, why and from where."""
-        headers, meta = self.request.headers, self.request.META
-        request_id = headers.get("X-Request-ID", "")
-        forwarded = meta.get("HTTP_X_FORWARDED_FOR")
-        return Authorship(
-            actor=self.principal.get_username(),
-            platform=self.principal.platform,
-            note=self._why("note"),
-            request_id=request_id if _REQUEST_ID.fullmatch(request_id) else "",
-            client_ip=client_address(meta.get("REMOTE_ADDR"), forwarded, self.control.num_proxies) or "",
-            expected_revision=self.expected_revision,
-        )
+        return {
+            **source_of(self.request._request),
+            "actor": self.principal.get_username(),
+            "platform": self.principal.platform,
+            "note": self._why("note"),
+            "expected_revision": self.expected_revision,
+        }
 
     @property
     def reason(self) -> str:

@@ -105,7 +105,7 @@ class _Description(AutoSchema):  # type: ignore[misc, unused-ignore]
 
     def get_auth(self) -> list[dict[str, Any]]:
         rule = rule_of(self._endpoint, self.method)
-        return [] if rule is None or rule.permission is None else [{"bearer": []}, {"token": []}]
+        return [] if rule is None or rule.permissions is None else [{"bearer": []}, {"token": []}]
 
     def get_override_parameters(self) -> list[Any]:
         return [self._operation.asks]

@@ -29,6 +29,7 @@ from shield_django.api.base import ControlView, operation
 from shield_django.api.errors import NotImplementedHere
 from shield_django.api.formats import TooLarge, cleaned
 from shield_django.api.keys import parse_key, parse_service
+from shield_django.auth.access import rule_of_write
 
 logger = logging.getLogger("shield.sdk")
 
@@ -65,7 +66,7 @@ class _FromService(ControlView):
         if not self.principal.is_sdk:
             return named or self.service
         if named is not None and self.principal.service not in (None, named):
-            raise PermissionDenied(f"This token reaches only the service {self.principal.service!r}.")
+            raise PermissionDenied(self.reach)
         return self.principal.service
 
     def own_service(self) -> str:
@@ -154,8 +155,8 @@ class Commit(_FromService):
         """Read a write, of what this caller may touch. Raises ValidationError, PermissionDenied."""
         key, value = told["key"], told["value"]
         scope = parse_store_key(key)[1]
-        if self.principal.is_sdk:
-            self.allow(scope.owner if scope.kind == "route" else None)
+        self.admit(rule_of_write(key))
+        self.allow(scope.owner)
         if scope.kind == "service":
             parse_service(scope.name)
         elif scope.kind == "route" and str(parse_key(scope.name)) != scope.name:

@@ -9,12 +9,12 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.response import Response
 
 from shield_core.plan import Authorship
-from shield_core.rate_limit.addresses import client_address
 from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.errors import NotImplementedHere
 from shield_django.api.throttle import LoginThrottle
 from shield_django.auth.principals import CHANGE
+from shield_django.auth.sources import source_of
 from shield_django.auth.tokens import Token
 
 
@@ -28,16 +28,15 @@ class Login(ControlView):
         control, said = self.control, self.said
         if control.authority.is_open:
             raise NotImplementedHere("This server is open: it has no users, and needs no login.")
-        meta = self.request.META
-        source = client_address(
-            meta.get("REMOTE_ADDR"), meta.get("HTTP_X_FORWARDED_FOR"), control.num_proxies
+        source = source_of(self.request._request)
+        throttle = LoginThrottle(
+            self.request._request, control.name, said["username"], source.get("client_ip", "")
         )
-        throttle = LoginThrottle(self.request._request, control.name, said["username"], source or "")
         throttle.check()
         token = self._token(said["username"], said["password"], said.get("platform", "cli"))
         if token is None:
             if throttle.failed():
-                by = Authorship(platform=said.get("platform", "cli"), client_ip=source or "")
+                by: Authorship = {**source, "platform": said.get("platform", "cli")}
                 self.sync.note_failed_login(said["username"], **by)
             raise AuthenticationFailed("Invalid credentials")
         return {
@@ -49,23 +48,20 @@ class Login(ControlView):
     def _token(self, username: str, password: str, platform: str) -> Token | None:
         """Return the token of a right password."""
         control, tokens = self.control, self.control.tokens
+        plain = self.request._request
         if platform != "sdk":
-            if not control.authority.check(self.request._request, username, password):
-                return None
-            fingerprint = control.authority.fingerprint(username)
-            return tokens.make(username, platform, fingerprint=fingerprint)
+            return control.operator_token(plain, username, password, platform)
         service = self.said.get("app_id") or self.app_id
-        if control.services.check(self.request._request, username, password):
+        if control.services.check(plain, username, password):
             if service not in (None, username):
                 raise PermissionDenied(f"These are the credentials of the service {username!r}.")
             fingerprint = control.services.fingerprint(username)
             return tokens.make(username, "sdk", service=username, fingerprint=fingerprint, by_service=True)
-        if not control.authority.check(self.request._request, username, password):
-            return None
-        user = control.authority.user(username)
+        token = control.operator_token(plain, username, password, platform, service)
+        user = control.authority.user(token.subject) if token is not None else None
         if user is not None and not user.has_perm(CHANGE):
             raise PermissionDenied(f"{username} may not let services in: that needs the permission {CHANGE}.")
-        return tokens.make(username, "sdk", service=service)
+        return token
 
 
 class Logout(ControlView):

@@ -9,7 +9,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from shield_django.auth.principals import CHANGE, MANAGE_TOKENS, VIEW, Principal
+from shield_core.keys import Facet, parse_store_key
+from shield_django.auth.principals import (
+    CHANGE,
+    CHANGE_LIMITS,
+    MANAGE_TOKENS,
+    VIEW,
+    VIEW_AUDIT,
+    VIEW_LIMITS,
+    Principal,
+)
 
 
 class Sdk(Enum):
@@ -22,25 +31,27 @@ class Sdk(Enum):
 
 
 class Rule(NamedTuple):
-    """``permission`` None lets everybody in, logged in or not; "" everybody who is logged in."""
+    """``permissions`` None lets everybody in, logged in or not; an empty one everybody who is logged in."""
 
-    permission: str | None
+    permissions: tuple[str, ...] | None
     sdk: Sdk = Sdk.NO
 
 
 _OPEN = Rule(None, Sdk.YES)
-_READ = Rule(VIEW, Sdk.OWN)
-_OPERATOR_READ = Rule(VIEW)
-_OPERATOR = Rule(CHANGE)
-_OWN = Rule(CHANGE, Sdk.OWN)
-_TOKENS = Rule(MANAGE_TOKENS)
-_AUDIT = Rule("shield.view_auditlogentry")
+_KNOWN = Rule((), Sdk.YES)
+_READ = Rule((VIEW,), Sdk.OWN)
+_OPERATOR_READ = Rule((VIEW,))
+_OPERATOR = Rule((CHANGE,))
+_OWN = Rule((CHANGE,), Sdk.OWN)
+_READ_LIMITS = Rule((VIEW_LIMITS,), Sdk.OWN)
+_LIMITS = Rule((CHANGE_LIMITS,))
+_TOKENS = Rule((MANAGE_TOKENS,))
 
 #: By endpoint and method.
 RULES: dict[tuple[str, str], Rule] = {
     ("login", "POST"): _OPEN,
-    ("logout", "POST"): Rule("", Sdk.YES),
-    ("me", "GET"): Rule("", Sdk.YES),
+    ("logout", "POST"): _KNOWN,
+    ("me", "GET"): _KNOWN,
     ("schema", "GET"): _OPEN,
     ("routes", "GET"): _READ,
     ("routes-bulk", "POST"): _OWN,
@@ -52,7 +63,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("route-schedule", "POST"): _OWN,
     ("route-schedule", "DELETE"): _OWN,
     ("route-override", "DELETE"): _OWN,
-    ("audit", "GET"): _AUDIT,
+    ("audit", "GET"): Rule((VIEW_AUDIT,)),
     ("global", "GET"): _READ,
     ("global-enable", "POST"): _OPERATOR,
     ("global-disable", "POST"): _OPERATOR,
@@ -68,14 +79,14 @@ RULES: dict[tuple[str, str], Rule] = {
     ("service-maintenance-exempt", "PUT"): _OPERATOR,
     ("service-maintenance-exempt", "DELETE"): _OPERATOR,
     ("service-maintenance-schedule", "DELETE"): _OPERATOR,
-    ("rate-limits", "GET"): _READ,
-    ("rate-limits", "POST"): _OPERATOR,
-    ("rate-limit", "GET"): _READ,
-    ("rate-limit", "DELETE"): _OPERATOR,
-    ("rate-limit-reset", "DELETE"): _OPERATOR,
-    ("rate-limit-hits", "GET"): _OPERATOR_READ,
+    ("rate-limits", "GET"): _READ_LIMITS,
+    ("rate-limits", "POST"): _LIMITS,
+    ("rate-limit", "GET"): _READ_LIMITS,
+    ("rate-limit", "DELETE"): _LIMITS,
+    ("rate-limit-reset", "DELETE"): _LIMITS,
+    ("rate-limit-hits", "GET"): Rule((VIEW_LIMITS,)),
     **{
-        (f"{scope}-rate-limit{action}", method): _OPERATOR if method != "GET" else _READ
+        (f"{scope}-rate-limit{action}", method): _LIMITS if method != "GET" else _READ_LIMITS
         for scope in ("global", "service")
         for action, method in (
             ("", "GET"),
@@ -87,7 +98,7 @@ RULES: dict[tuple[str, str], Rule] = {
         )
     },
     ("store-restore", "POST"): _OPERATOR,
-    ("store-reset", "POST"): _OPERATOR,
+    ("store-reset", "POST"): Rule((CHANGE, CHANGE_LIMITS)),
     ("tokens", "GET"): _TOKENS,
     ("tokens", "POST"): _TOKENS,
     ("token", "DELETE"): _TOKENS,
@@ -101,15 +112,46 @@ RULES: dict[tuple[str, str], Rule] = {
 }
 
 
+#: The endpoint at which each kind of stored object is changed, by what it is and how far it reaches.
+_ADDRESSES: dict[tuple[Facet, str], str] = {
+    (Facet.STATE, "route"): "route-disable",
+    (Facet.STATE, "global"): "global-enable",
+    (Facet.STATE, "service"): "service-maintenance-enable",
+    (Facet.STATE, "store"): "store-reset",
+    (Facet.TOKEN, "token"): "tokens",
+    **{
+        (facet, kind): endpoint
+        for facet in (Facet.LIMIT, Facet.RESET)
+        for kind, endpoint in (
+            ("route", "rate-limits"),
+            ("service", "service-rate-limit"),
+            ("global", "global-rate-limit"),
+        )
+    },
+}
+
+
 def rule_of(endpoint: str, method: str) -> Rule | None:
     return RULES.get((endpoint, "GET" if method == "HEAD" else method))
+
+
+def rule_of_write(key: str) -> Rule | None:
+    """Return who may write what is stored under ``key``: whoever may do it at an address of its own."""
+    facet, scope = parse_store_key(key)
+    return rule_of(_ADDRESSES[facet, scope.kind], "POST")
 
 
 def may_reach(principal: Principal, rule: Rule) -> bool:
     """Whether somebody who is logged in may use an endpoint at all."""
     if principal.is_sdk:
         return rule.sdk is not Sdk.NO
-    return not rule.permission or principal.has_perm(rule.permission)
+    return all(_has(principal, one) for one in rule.permissions or ())
+
+
+def _has(principal: Principal, permission: str) -> bool:
+    """Whether an operator has a permission; who may change something may look at it, as in the admin."""
+    change = permission.replace(".view_", ".change_")
+    return principal.has_perm(permission) or (change != permission and principal.has_perm(change))
 
 
 def may_touch(principal: Principal, service: str | None) -> bool:

@@ -30,16 +30,18 @@ class Authority(ABC):
     is_open = False
 
     @abstractmethod
-    def check(self, request: HttpRequest, username: str, password: str) -> bool:
-        """Whether the password is right; as slow for unknown users as for known ones."""
+    def check(self, request: HttpRequest, username: str, password: str) -> str | None:
+        """Return the operator's own name, None where the password is wrong; as slow for unknown users."""
 
     @abstractmethod
-    def fingerprint(self, username: str) -> str:
-        """Return what changes with the password, "" where that is not known."""
+    def fingerprints(self, username: str) -> Sequence[str]:
+        """Return what changes with the password, by each key that counts, the newest first.
 
-    def knows(self, username: str) -> bool:
-        """Whether tokens of ``username`` still count."""
-        return True
+        "" stands for what is not known; there are none of somebody whose tokens do not count.
+        """
+
+    def fingerprint(self, username: str) -> str:
+        return next(iter(self.fingerprints(username)), "")
 
     def user(self, username: str) -> Any:
         """Return the user whose permissions count, or None: then an operator may do everything."""
@@ -51,11 +53,11 @@ class Open(Authority):
 
     is_open = True
 
-    def check(self, request: HttpRequest, username: str, password: str) -> bool:
-        return False
+    def check(self, request: HttpRequest, username: str, password: str) -> str | None:
+        return None
 
-    def fingerprint(self, username: str) -> str:
-        return ""
+    def fingerprints(self, username: str) -> Sequence[str]:
+        return [""]
 
 
 class Passwords(Authority):
@@ -71,29 +73,21 @@ class Passwords(Authority):
             self._passwords[username] = password
         if not self._passwords:
             raise ImproperlyConfigured("auth= names nobody; leave it out for an open server.")
+        self._a_hash = next(filter(_is_hash, self._passwords.values()), None)
 
-    def check(self, request: HttpRequest, username: str, password: str) -> bool:
+    def check(self, request: HttpRequest, username: str, password: str) -> str | None:
         known = self._passwords.get(username)
-        right = self._compare(password, known if known is not None else self._nobody())
-        return right and known is not None
+        hashed = known if known is not None and _is_hash(known) else None
+        # Whoever it is: one comparison and, where any password is hashed, one hash.
+        by_text = constant_time_compare(password, known or _NOBODY) and known is not None
+        by_hash = self._a_hash is not None and check_password(password, hashed or self._a_hash)
+        return username if (by_hash if hashed else by_text) else None
 
-    def fingerprint(self, username: str) -> str:
+    def fingerprints(self, username: str) -> Sequence[str]:
         found = self._passwords.get(username)
-        return (
-            salted_hmac("shield.fingerprint", found, secret="-", algorithm="sha256").hexdigest()[:16]
-            if found
-            else ""
-        )
-
-    def knows(self, username: str) -> bool:
-        return username in self._passwords
-
-    def _compare(self, password: str, known: str) -> bool:
-        return check_password(password, known) if _is_hash(known) else constant_time_compare(password, known)
-
-    def _nobody(self) -> str:
-        """Return what takes as long to compare with as the passwords there are."""
-        return next(filter(_is_hash, self._passwords.values()), _NOBODY)
+        if found is None:
+            return []
+        return [salted_hmac("shield.fingerprint", found, secret="-", algorithm="sha256").hexdigest()[:16]]
 
 
 class Foreign(Authority):
@@ -102,29 +96,30 @@ class Foreign(Authority):
     def __init__(self, backend: AuthBackend) -> None:
         self._backend = backend
 
-    def check(self, request: HttpRequest, username: str, password: str) -> bool:
+    def check(self, request: HttpRequest, username: str, password: str) -> str | None:
         ask = self._backend.authenticate_user
-        if iscoroutinefunction(ask):
-            return bool(async_to_sync(ask)(username, password))
-        return bool(ask(username, password))
+        plain = async_to_sync(ask) if iscoroutinefunction(ask) else ask
+        return username if plain(username, password) else None
 
-    def fingerprint(self, username: str) -> str:
+    def fingerprints(self, username: str) -> Sequence[str]:
         ask = getattr(self._backend, "fingerprint", None)
-        return str(ask(username)) if ask is not None else ""
+        return [str(ask(username)) if ask is not None else ""]
 
 
 class Django(Authority):
     """The project's own users, with their permissions."""
 
-    def check(self, request: HttpRequest, username: str, password: str) -> bool:
-        return authenticate(request, username=username, password=password) is not None
+    def check(self, request: HttpRequest, username: str, password: str) -> str | None:
+        # A backend of the project's may find a user by something else, as an address.
+        user = authenticate(request, username=username, password=password)
+        return str(user.get_username()) if user is not None else None
 
-    def fingerprint(self, username: str) -> str:
+    def fingerprints(self, username: str) -> Sequence[str]:
         user = self.user(username)
-        return user.get_session_auth_hash()[:16] if user is not None else ""
-
-    def knows(self, username: str) -> bool:
-        return self.user(username) is not None
+        if user is None:
+            return []
+        by_older_keys = user.get_session_auth_fallback_hash()
+        return [found[:16] for found in (user.get_session_auth_hash(), *by_older_keys)]
 
     def user(self, username: str) -> Any:
         model = get_user_model()
@@ -142,10 +137,13 @@ class Services:
         self._authority = Passwords(passwords.items()) if passwords else None
 
     def check(self, request: HttpRequest, service: str, password: str) -> bool:
-        return self._authority is not None and self._authority.check(request, service, password)
+        return self._authority is not None and self._authority.check(request, service, password) is not None
+
+    def fingerprints(self, service: str) -> Sequence[str]:
+        return self._authority.fingerprints(service) if self._authority is not None else []
 
     def fingerprint(self, service: str) -> str:
-        return self._authority.fingerprint(service) if self._authority is not None else ""
+        return next(iter(self.fingerprints(service)), "")
 
 
 def authority_from(auth: Any) -> Authority:

@@ -19,7 +19,7 @@ DASHBOARD = "dashboard"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An operator or a service; ``request.user`` of the API and of the server's own admin pages.
+    """An operator or a service; ``user`` of a request to the API, and on the server's own admin pages.
 
     ``user`` is the project's own user, whose permissions count; an operator without one may do
     everything, a service only what ``auth.access`` lets it.

@@ -135,9 +135,9 @@ class Tokens:
             return replace(token, service=record.service)  # it named its service at its first register
         return token
 
-    def is_of(self, token: Token, fingerprint: str) -> bool:
-        """Whether a token that was read was got with the password of ``fingerprint``."""
-        sealed = (_sealed(key, token.id, fingerprint) for key in self._keys)
+    def is_of(self, token: Token, fingerprints: Sequence[str]) -> bool:
+        """Whether a token that was read was got with the password of one of ``fingerprints``."""
+        sealed = (_sealed(key, token.id, one) for key in self._keys for one in fingerprints)
         return any(constant_time_compare(token.fingerprint, one) for one in sealed)
 
     def is_alive(self, token: Token, snapshot: Snapshot) -> bool:

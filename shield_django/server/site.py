@@ -24,11 +24,10 @@ from shield_core.texts import CONTROL
 from shield_django.admin.site import ShieldAdminSite
 from shield_django.api.errors import TooManyLogins
 from shield_django.api.throttle import LoginThrottle
-from shield_django.auth.principals import principal_in
+from shield_django.auth.principals import DASHBOARD, principal_in
 from shield_django.auth.tokens import Token
 from shield_django.control import ControlPlane, control_of
 from shield_django.models import AuditLogEntry, RateLimit, Route
-from shield_django.server.gate import DASHBOARD
 
 _FORM_METHODS = ["GET", "HEAD", "POST"]
 #: Pages of Django's own site that need its users, its tables or a cross-reference between sites.
@@ -143,11 +142,10 @@ def _log_in(control: ControlPlane, request: HttpRequest, username: str, password
     address = request.META.get("REMOTE_ADDR", "")
     throttle = LoginThrottle(request, control.name, username, address)
     throttle.check()
-    if control.authority.check(request, username, password):
-        return control.tokens.make(username, DASHBOARD, fingerprint=control.authority.fingerprint(username))
-    if throttle.failed():
+    token = control.operator_token(request, username, password, DASHBOARD)
+    if token is None and throttle.failed():
         control.engine.sync.note_failed_login(username, platform=DASHBOARD, client_ip=address)
-    return None
+    return token
 
 
 def _is_left_out(one: URLPattern | URLResolver) -> bool:

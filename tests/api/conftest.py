@@ -82,7 +82,8 @@ class Plane:
         return self.caller(self.signed(token))
 
     def sdk(self, service: str | None) -> Caller:
-        return self.caller(self.signed(self.control.tokens.make("olga", "sdk", service=service)))
+        token = self.control.operator_token(None, "olga", PASSWORD, "sdk", service)
+        return self.caller(self.signed(token))
 
     def signed(self, token: Token) -> str:
         return self.control.tokens.sign(token)

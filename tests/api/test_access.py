@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 from django.urls import URLPattern
 
+from shield_core.keys import ACCEPTED_KEY, Scope
 from shield_django.api.base import NotFound
 from shield_django.api.keys import encode_key
 from shield_django.api.urls import urlpatterns
 from shield_django.auth.access import RULES, Sdk
 from shield_django.auth.authorities import Passwords
-from shield_django.auth.principals import CHANGE, MANAGE_TOKENS, VIEW
+from shield_django.auth.principals import CHANGE, CHANGE_LIMITS, MANAGE_TOKENS, VIEW, VIEW_AUDIT, VIEW_LIMITS
 from tests.api.conftest import PASSWORD, furnished
 
-AUDIT = "shield.view_auditlogentry"
 PLACES = {
     "<path:key>": encode_key("payments:GET:/payments"),
     "<str:service>": "payments",
@@ -48,6 +48,8 @@ BODIES = {
     "sdk-hits": {"app_id": "payments", "hits": []},
     "sdk-ack": {"app_id": "payments", "instance": "a", "revision": 1},
 }
+#: Who may change something may look at it.
+MAY_LOOK_TOO = {VIEW: CHANGE, VIEW_LIMITS: CHANGE_LIMITS}
 #: Addresses that name no service; another service's token gets in, and finds nothing of payments.
 UNTARGETED = {"routes", "global", "rate-limits", "global-rate-limit", "sdk-events", "logout", "me"}
 
@@ -99,8 +101,9 @@ class Member:
 class Members(Passwords):
     people = {
         "vera": Member(VIEW),
-        "carl": Member(VIEW, CHANGE),
-        "adam": Member(VIEW, CHANGE, MANAGE_TOKENS, AUDIT),
+        "carl": Member(CHANGE),
+        "lena": Member(CHANGE_LIMITS),
+        "adam": Member(VIEW, CHANGE, VIEW_LIMITS, CHANGE_LIMITS, MANAGE_TOKENS, VIEW_AUDIT),
     }
 
     def user(self, username):
@@ -120,14 +123,14 @@ def caller_of(plane, kind: str):
     match kind:
         case "nobody":
             return plane.caller()
-        case "vera" | "carl" | "adam":
+        case "vera" | "carl" | "lena" | "adam":
             return plane.operator(kind)
         case "sdk-own":
             return plane.caller(plane.signed(make("payments", "sdk", service="payments")))
         case "sdk-other":
             return plane.caller(plane.signed(make("orders", "sdk", service="orders")))
         case "sdk-unbound":
-            return plane.caller(plane.signed(make("adam", "sdk")))
+            return plane.caller(plane.signed(control.operator_token(None, "adam", PASSWORD, "sdk")))
         case "revoked":
             token = make("adam", "cli", fingerprint=control.authority.fingerprint("adam"))
             plane.sync.revoke_token(token.id, token.record)
@@ -143,13 +146,13 @@ def caller_of(plane, kind: str):
 def expected(kind: str, endpoint: str, method: str) -> int:
     """Return 200 for "gets in", else 401 or 403."""
     rule = RULES[endpoint, method]
-    if rule.permission is None:
+    if rule.permissions is None:
         return 200
     if kind in ("nobody", "revoked", "expired", "forged"):
         return 401
     if not kind.startswith("sdk"):
-        member = Members.people[kind]
-        return 200 if not rule.permission or member.has_perm(rule.permission) else 403
+        has = Members.people[kind].has_perm
+        return 200 if all(has(one) or has(MAY_LOOK_TOO.get(one, one)) for one in rule.permissions) else 403
     if rule.sdk is Sdk.NO:
         return 403
     if rule.sdk is Sdk.YES or kind == "sdk-own" or endpoint in UNTARGETED:
@@ -162,6 +165,7 @@ KINDS = [
     "nobody",
     "vera",
     "carl",
+    "lena",
     "adam",
     "sdk-own",
     "sdk-other",
@@ -192,6 +196,37 @@ def test_everybody_reaches_what_the_table_says_and_nothing_else(plane, kind):
         if foreign and b"payments" in answer.content:
             wrong.append(f"{method} {endpoint} tells of another service")
     assert not wrong
+
+
+LIMIT = {"path": "payments:/payments", "method": "GET", "limit": "1/minute"}
+ON = {"enabled": True}
+#: What can be written by a commit, the word that tells it, and the endpoint at which it has an address.
+WRITES = [
+    ("payments:GET:/payments", BODIES["sdk-commit"]["writes"][0]["value"], "disable", "route-disable"),
+    ("__shield:global__", ON, "global_maintenance_on", "global-enable"),
+    ("__shield:svc_global:payments__", ON, "service_maintenance_on", "service-maintenance-enable"),
+    ("__shield:rl:payments:GET:/payments__", LIMIT, "rl_policy_set", "rate-limits"),
+    ("__shield:rl_reset:payments:GET:/payments__", {}, "rl_reset", "rate-limits"),
+    ("__shield:global_rl__", {"limit": "1/minute"}, "global_rl_set", "global-rate-limit"),
+    ("__shield:svc_rl:payments__", {"limit": "1/minute"}, "svc_rl_set", "service-rate-limit"),
+    (ACCEPTED_KEY, {}, "override_cleared", "store-reset"),
+]
+
+
+@pytest.mark.parametrize("kind", ["carl", "lena", "adam", "sdk-own", "sdk-other"])
+@pytest.mark.parametrize(("key", "value", "action", "endpoint"), WRITES)
+def test_a_commit_reaches_what_the_address_of_each_object_does(plane, kind, key, value, action, endpoint):
+    audit = [] if endpoint == "store-reset" else [{"action": action, "path": Scope.of(key).store_key}]
+    caller, before = caller_of(plane, kind), plane.revision
+    answer = caller("POST", "sdk/commit", {"writes": [{"key": key, "value": value}], "audit": audit})
+    may = {expected(kind, endpoint, "POST"), expected(kind, "sdk-commit", "POST")} == {200}
+    assert answer.status_code == (200 if may else 403), answer.content
+    assert (plane.revision > before) is may
+
+
+def test_a_refusal_names_the_permission_that_is_missing(plane):
+    answer = caller_of(plane, "carl")("DELETE", "global-rate-limit")
+    assert "shield.change_ratelimit" in answer.json()["error"]
 
 
 def test_a_service_sees_its_own_routes_only(plane):

@@ -15,6 +15,7 @@ ROUTE = "payments:GET:/payments"
 PROTECTED = "payments:GET:/health"
 LIMIT = Scope("route", ROUTE).limit_key
 RESET = Scope("route", ROUTE).reset_key
+LIMITS = (LIMIT, RESET)
 POLICY = {"path": "payments:/payments", "method": "GET", "limit": "5/minute"}
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 WINDOW = {"start": LATER.isoformat(), "end": (LATER + timedelta(hours=1)).isoformat()}
@@ -110,31 +111,31 @@ def test_a_deleted_override_is_the_code_again_and_the_route_stays(plane, sdk):
     assert (plane.sync.get_state(ROUTE).status, plane.sync.get_state(ROUTE).origin) == ("active", "code")
 
 
-def test_a_service_sets_resets_and_deletes_a_limit_of_its_own(plane, sdk):
+def test_limits_are_set_reset_and_deleted(plane, olga):
     def log() -> tuple[str, str | None, str | None]:
         (entry,) = plane.sync.get_audit_log(limit=1)
         return entry.action, entry.previous_status, entry.new_status
 
     lie = {"previous_status": "1/second", "new_status": "unlimited"}
-    assert commit(sdk, [{"key": LIMIT, "value": POLICY}], [told("rl_policy_set", **lie)]).status_code == 200
+    assert commit(olga, [{"key": LIMIT, "value": POLICY}], [told("rl_policy_set", **lie)]).status_code == 200
     assert log() == ("rl_policy_set", "", "5/minute")
     assert plane.sync.current().policy(Scope("route", ROUTE)).updated_by == "olga"
-    assert commit(sdk, [{"key": RESET, "value": {}}], [told("rl_reset", **lie)]).status_code == 200
+    assert commit(olga, [{"key": RESET, "value": {}}], [told("rl_reset", **lie)]).status_code == 200
     assert log() == ("rl_reset", "5/minute", "5/minute")
     assert plane.sync.current().generation(Scope("route", ROUTE)) == plane.revision
     changed = {"key": LIMIT, "value": {**POLICY, "limit": "7/minute"}}
-    assert commit(sdk, [changed], [told("rl_policy_updated", **lie)]).status_code == 200
+    assert commit(olga, [changed], [told("rl_policy_updated", **lie)]).status_code == 200
     assert log() == ("rl_policy_updated", "5/minute", "7/minute")
     deleted = {"key": LIMIT, "value": None}
-    assert commit(sdk, [deleted], [told("rl_policy_deleted", **lie)]).status_code == 200
+    assert commit(olga, [deleted], [told("rl_policy_deleted", **lie)]).status_code == 200
     assert log() == ("rl_policy_deleted", "7/minute", "")
 
 
-def test_several_writes_are_one_commit(plane, sdk):
+def test_several_writes_are_one_commit(plane, olga):
     before = plane.revision
     second = "payments:POST:/payments"
     answer = commit(
-        sdk,
+        olga,
         [put(status="disabled"), put(second, status="maintenance"), {"key": LIMIT, "value": POLICY}],
         [told("rl_policy_set"), told("maintenance_on", second), told("disable")],
     )
@@ -222,9 +223,9 @@ def test_what_the_code_says_and_who_did_it_cannot_be_forged(plane, sdk):
         ({"key": RESET, "value": {}}, "rl_policy_set"),
     ],
 )
-def test_an_entry_tells_what_is_done_and_nothing_else(plane, sdk, write, action):
-    answer = refused(plane, sdk, [write], [told(action)])
-    assert answer.status_code == 400
+def test_an_entry_tells_what_is_done_and_nothing_else(plane, sdk, olga, write, action):
+    for caller in (olga,) if write["key"] in LIMITS else (olga, sdk):
+        assert refused(plane, caller, [write], [told(action)]).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,8 @@ def test_each_write_of_a_service_has_its_one_entry(plane, sdk, audit):
         ("__shield:global_rl_reset__", {}, "global_rl_reset"),
         ("__shield:svc_rl_reset:payments__", {}, "svc_rl_reset"),
         ("__shield:rl:orders:GET:/orders__", {"path": "orders:/orders", "limit": "1/day"}, "rl_policy_set"),
+        (LIMIT, POLICY, "rl_policy_set"),
+        (RESET, {}, "rl_reset"),
         ("__shield:rl:/payments__", {"path": "/payments", "limit": "1/day"}, "rl_policy_set"),
         ("__shield:rl_reset:orders:GET:/orders__", {}, "rl_reset"),
         (Scope("token", "t1").store_key, {"id": "t1", "expires_at": LATER.isoformat()}, "enable"),
@@ -297,7 +300,7 @@ def test_a_service_touches_nothing_but_its_own_routes(plane, sdk, key, value, ac
         "payments:GET:/" + "x" * KEY_LENGTH,
     ],
 )
-def test_a_key_of_odd_form_is_no_route(plane, sdk, key):
+def test_a_key_of_odd_form_is_no_route(plane, olga, sdk, key):
     for facet, value, action in (
         ("{}", {"path": ROUTE, "status": "disabled"}, "disable"),
         ("__shield:rl:{}__", POLICY, "rl_policy_set"),
@@ -306,20 +309,21 @@ def test_a_key_of_odd_form_is_no_route(plane, sdk, key):
         if key == "payments:/payments" and facet != "{}":
             continue  # a limit of the bare path: counted together, and its own
         store_key = facet.format(key)
-        answer = refused(plane, sdk, [{"key": store_key, "value": value}], [told(action, key)])
-        assert answer.status_code in (400, 403, 404)
+        for caller in (olga, sdk):
+            answer = refused(plane, caller, [{"key": store_key, "value": value}], [told(action, key)])
+            assert answer.status_code in (400, 403, 404)
 
 
-def test_a_limit_stands_under_its_own_key(plane, sdk):
+def test_a_limit_stands_under_its_own_key(plane, olga):
     for policy in ({**POLICY, "path": "orders:/orders"}, {**POLICY, "method": "POST"}):
         write = {"key": LIMIT, "value": policy}
-        assert refused(plane, sdk, [write], [told("rl_policy_set")]).status_code == 400
+        assert refused(plane, olga, [write], [told("rl_policy_set")]).status_code == 400
 
 
-def test_a_limit_of_a_function_is_the_codes_alone(plane, sdk):
+def test_a_limit_of_a_function_is_the_codes_alone(plane, olga):
     for field in ("key_strategy", "tier_resolver"):
         write = {"key": LIMIT, "value": {**POLICY, field: "custom"}}
-        answer = refused(plane, sdk, [write], [told("rl_policy_set")])
+        answer = refused(plane, olga, [write], [told("rl_policy_set")])
         assert "function" in answer.json()["error"]
 
 
@@ -397,10 +401,10 @@ def test_a_stale_expectation_changes_nothing_and_tells_what_is_there(plane, olga
     assert commit(sdk, [put(expect=now, origin="code")], [told("enable")]).status_code == 200
 
 
-def test_what_is_expected_not_to_be_there_may_be_there(plane, sdk):
+def test_what_is_expected_not_to_be_there_may_be_there(plane, olga):
     write = {"key": LIMIT, "value": POLICY, "expect": 0}
-    assert commit(sdk, [write], [told("rl_policy_set")]).status_code == 200
-    answer = refused(plane, sdk, [write], [told("rl_policy_set")])
+    assert commit(olga, [write], [told("rl_policy_set")]).status_code == 200
+    answer = refused(plane, olga, [write], [told("rl_policy_set")])
     assert answer.json()["conflict"]["expected"] == 0
 
 
@@ -438,9 +442,11 @@ def test_what_is_expected_not_to_be_there_may_be_there(plane, sdk):
         None,
     ],
 )
-def test_an_object_that_is_wrong_is_refused(plane, sdk, write):
+def test_an_object_that_is_wrong_is_refused(plane, olga, sdk, write):
     audit = [told("disable"), told("rl_policy_set"), told("rl_policy_deleted"), told("rl_reset")]
-    assert refused(plane, sdk, [write], audit).status_code == 400
+    is_of_limits = isinstance(write, dict) and write.get("key") in LIMITS
+    for caller in (olga,) if is_of_limits else (olga, sdk):
+        assert refused(plane, caller, [write], audit).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -476,14 +482,14 @@ def test_a_giant_body_is_refused_before_it_is_read(plane, sdk):
     assert answer.status_code == 413
 
 
-def test_one_object_cannot_fill_the_audit_log(plane, sdk):
+def test_one_object_cannot_fill_the_audit_log(plane, olga, sdk):
     """Which keeps each a thousand times, before and after."""
-    for write, action in (
-        (put(status="disabled", reason="x" * 40_000), "disable"),
-        (put(status="disabled", newer=["x" * 100] * 400), "disable"),
-        ({"key": LIMIT, "value": {**POLICY, "exempt_ips": ["10.0.0.0/8"] * 4000}}, "rl_policy_set"),
+    for caller, write, action in (
+        (sdk, put(status="disabled", reason="x" * 40_000), "disable"),
+        (sdk, put(status="disabled", newer=["x" * 100] * 400), "disable"),
+        (olga, {"key": LIMIT, "value": {**POLICY, "exempt_ips": ["10.0.0.0/8"] * 4000}}, "rl_policy_set"),
     ):
-        assert refused(plane, sdk, [write], [told(action)]).status_code == 413
+        assert refused(plane, caller, [write], [told(action)]).status_code == 413
     before = plane.revision
     report = {**told("disable", "GET:/payments"), "details": {"before": "x" * 40_000}}
     assert sdk("POST", "sdk/audit", report).status_code == 413

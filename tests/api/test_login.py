@@ -172,12 +172,18 @@ def test_after_logout_the_token_is_refused_on_every_node_and_after_a_restart(sta
     assert nodes[0].operator()("GET", "audit?action=token_revoked").json()[0]["actor"] == "olga"
 
 
-def test_a_changed_password_ends_an_operators_tokens_and_no_services(plane, started):
+@pytest.mark.parametrize("now", [("olga", "another one"), ("viktor", PASSWORD)])
+def test_a_changed_password_ends_an_operators_tokens_and_no_services(plane, now):
+    """Neither does the end of the operator. A token that no service has taken yet is the operator's."""
     operator = log_in(plane).json()["token"]
-    service = log_in(plane, platform="sdk", app_id="payments").json()["token"]
-    changed = Plane(ControlPlane(plane.control.engine, Passwords([("olga", "another one")]), [SECRET]))
-    assert changed.caller(operator)("GET", "auth/me").status_code == 401
-    assert changed.caller(service)("GET", "auth/me").status_code == 200
+    named = log_in(plane, platform="sdk", app_id="payments").json()["token"]
+    bound, unbound = (log_in(plane, platform="sdk").json()["token"] for _ in range(2))
+    registration = {"app_id": "shipping", "states": []}
+    assert plane.caller(bound)("POST", "sdk/register", registration).status_code == 200
+    changed = Plane(ControlPlane(plane.control.engine, Passwords([now]), [SECRET]))
+    for token, status in ((operator, 401), (named, 200), (bound, 200), (unbound, 401)):
+        assert changed.caller(token)("GET", "auth/me").status_code == status
+    assert changed.caller(unbound)("POST", "sdk/register", registration).status_code == 401
 
 
 def test_keys_are_rotated_by_putting_the_new_one_first(memory_plane):

@@ -98,7 +98,7 @@ def test_a_token_belongs_to_the_service_it_registers_first(plane):
 
 def test_a_token_is_bound_on_every_node_and_after_a_restart(started, store):
     one, other = started(store()), started(store())
-    token = one.signed(one.control.tokens.make("olga", "sdk"))
+    token = one.sdk(None).token
     register(one.caller(token), {"path": "GET:/shipping"}, app_id="shipping")
     answer = register(other.caller(token), {"path": "GET:/orders"}, app_id="orders")
     assert answer.status_code in (400, 403)  # 400 where this node had not yet heard of it

@@ -33,6 +33,26 @@ def test_each_failure_takes_one_hash(rf, make, name):
         assert Counting.verified == attempt
 
 
+@pytest.mark.parametrize("name", ["olga", "pat", "nobody at all"])
+def test_that_some_passwords_are_hashed_does_not_tell_whose(rf, name):
+    authority = Passwords([("pat", "plain"), ("olga", make_password("secret"))])
+    assert not authority.check(rf.post("/"), name, "wrong")
+    assert Counting.verified == 1
+
+
+def test_plain_and_hashed_passwords_stand_side_by_side(rf):
+    hashed = make_password("secret")
+    authority = Passwords([("pat", "plain"), ("olga", hashed)])
+    for name, password, known_as in (
+        ("pat", "plain", "pat"),
+        ("olga", "secret", "olga"),
+        ("pat", "secret", None),
+        ("olga", "plain", None),
+        ("olga", hashed, None),
+    ):
+        assert authority.check(rf.post("/"), name, password) == known_as
+
+
 def test_the_password_with_which_an_unknown_name_is_compared_lets_nobody_in(rf):
     for password in ("secret", make_password("secret")):
         authority = Passwords([("olga", password)])

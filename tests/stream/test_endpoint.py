@@ -116,7 +116,9 @@ def test_an_operator_chooses(unchanging: Any) -> None:
 
 
 def test_a_token_of_no_service_hears_its_service_once_it_has_one(server: Any) -> None:
-    token = of_service(server, None)
+    from tests.stream.control_app import OPERATOR
+
+    token = server.tokens.make(OPERATOR, "sdk", fingerprint=fingerprint(server))
     told = server.listen(token=server.tokens.sign(token)).until_open()
     assert not told.states
     server.do(("bind_token", [{"token": token.record.model_dump(mode="json")}, "shop"], {}))
