@@ -84,7 +84,7 @@ def is_admin_page(view: Any) -> bool:
 
 def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
     """Whether the view leads an operator to the controls, or belongs to them."""
-    if getattr(getattr(view, "model_admin", None), "always_open", False) or _is_control(view):
+    if is_own(view):
         return True
     chain = list(_chain(view))
     if any(_is_admin_site(_owner(link)) and link.__name__ in _ADMIN_DOORS for link in chain):
@@ -97,6 +97,11 @@ def _is_door(view: Any, arguments: dict[str, Any]) -> bool:
     view_class = getattr(view, "view_class", None)
     doors = (*_login_views(), i18n.JavaScriptCatalog)
     return isinstance(view_class, type) and issubclass(view_class, doors)
+
+
+def is_own(view: Any) -> bool:
+    """Whether the view is one of Shield's: a page of its own in an admin, or of its API."""
+    return getattr(getattr(view, "model_admin", None), "always_open", False) or _is_control(view)
 
 
 def _is_control(view: Any) -> bool:

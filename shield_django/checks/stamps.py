@@ -18,7 +18,7 @@ from shield_core.decorators import STAMPED_AT, is_stamped, meta_of, stamped_obje
 from shield_core.keys import RouteKey
 from shield_django.conf import ShieldSettings
 from shield_django.discovery import Leaf, declarations, handlers, place, walk
-from shield_django.openness import Openness
+from shield_django.openness import Openness, is_own
 
 _HINT_WRAPPER = (
     "Decorate above @api_view, or let the wrapper copy the view's attributes with functools.wraps."
@@ -165,7 +165,7 @@ def _open_routes(placed: Placed, gates: Openness) -> Iterator[checks.CheckMessag
     if _runs_another_command():
         return
     open_routes = {
-        template
+        _beginning(template) if is_own(leaf.view) else template
         for leaf, template in placed
         for found in declarations(leaf, template, gates)
         if found.always_open
@@ -177,6 +177,15 @@ def _open_routes(placed: Placed, gates: Openness) -> Iterator[checks.CheckMessag
             hint="They are the operator's way to the controls, and what SHIELD_EXEMPT names.",
             id="shield.I001",
         )
+
+
+def _beginning(template: str) -> str:
+    """Return where Shield's own pages begin that ``template`` is one of; they are too many for a list."""
+    for part in ("/shield/", "/api/"):
+        before, found, _ = template.rpartition(part)
+        if found:
+            return f"{before}{part}…"
+    return template
 
 
 def _runs_another_command() -> bool:

@@ -64,6 +64,19 @@ def test_what_stays_open_is_listed(settings):
         assert route in message.msg
 
 
+def test_shields_own_pages_are_listed_by_where_they_begin(settings):
+    settings.ROOT_URLCONF = urls.CONTROLLED
+    (message,) = [one for one in checks.run_checks(tags=["shield"]) if one.id == "shield.I001"]
+    listed = message.msg.partition(": ")[2].rstrip(".").split(", ")
+    assert [route for route in listed if route.startswith(("/back/shield", "/ops", "/shield"))] == [
+        "/back/shield/…",
+        "/ops/api/…",
+        "/ops/healthz",
+        "/ops/readyz",
+        "/shield/…",
+    ]
+
+
 def test_the_list_of_open_routes_is_no_noise_under_another_command(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["manage.py", "migrate"])
     assert not [one for one in checks.run_checks(tags=["shield"]) if one.id == "shield.I001"]

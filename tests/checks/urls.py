@@ -6,8 +6,9 @@ import functools
 from types import ModuleType
 from typing import Any
 
+from django.contrib import admin
 from django.http import HttpResponse
-from django.urls import path
+from django.urls import include, path
 from django.views import View
 from rest_framework.decorators import api_view
 
@@ -93,3 +94,8 @@ CONTRADICTION = urlconf(path("x/<int:a>/", plain), path("x/<str:a>/", gated))
 SAME_KEY_SAME_STAMPS = urlconf(path("x/<int:a>/", plain), path("x/<str:a>/", plain))
 GATED = urlconf(path("x/", gated))
 BOUND = urlconf(path("x/", Bound().method))
+CONTROLLED = urlconf(
+    path("back/", admin.site.urls),
+    path("ops/", include("shield_django.urls")),
+    path("shield/", include("shield_django.urls", namespace="twice")),
+)
