@@ -4,5 +4,6 @@ from __future__ import annotations
 
 import re
 
-#: Line breaks of every kind, and what terminals and headers take as commands.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: Line breaks of every kind, what terminals and headers take as commands, and what turns the order of the
+#: letters that follow (bidirectional embeddings, overrides and isolates).
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

@@ -158,7 +158,7 @@ class AuditLogEntryAdmin(EngineAdmin):
 
     # -- the list ---------------------------------------------------------------------------
 
-    @admin.display(description=gettext_lazy("time"))
+    @admin.display(description=display.zoned(gettext_lazy("time")))
     def time(self, entry: AuditLogEntry) -> SafeString:
         return display.when(entry.timestamp)
 
@@ -175,13 +175,11 @@ class AuditLogEntryAdmin(EngineAdmin):
     def who(self, entry: AuditLogEntry) -> SafeString:
         where = ", ".join(filter(None, [platform_word(entry.platform), entry.client_ip]))
         name = self._narrowing("actor", entry.actor, entry.actor)
-        return format_html('{}<span class="shield-detail">{}</span>', name, where)
+        return display.with_details(name, where)
 
     @admin.display(description=gettext_lazy("reason"), empty_value="")
-    def why(self, entry: AuditLogEntry) -> str | SafeString:
-        if not entry.note:
-            return entry.reason
-        return format_html('{}<span class="shield-detail">{}</span>', entry.reason, entry.note)
+    def why(self, entry: AuditLogEntry) -> SafeString:
+        return display.with_details(entry.reason, entry.note)
 
     def _narrowing(self, name: str, value: str, label: str) -> str | SafeString:
         """Return a link to the lines that have the same value."""

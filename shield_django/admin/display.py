@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from django.template.loader import render_to_string
-from django.utils import formats
+from django.utils import formats, timezone
+from django.utils.functional import Promise, lazy
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -166,7 +167,22 @@ def when(moment: datetime | None) -> SafeString:
 
 def author(name: str, moment: datetime | None) -> SafeString:
     """Return who set something, with when under it."""
-    return format_html('{}<span class="shield-detail">{}</span>', name, when(moment))
+    return with_details(name, when(moment))
+
+
+def with_details(said: str, *lines: str) -> SafeString:
+    """Return a text with small lines under it; empty ones are left out."""
+    small = ((line,) for line in lines if line)
+    html = format_html_join("", '<span class="shield-detail">{}</span>', small)
+    return format_html("{}{}", said, html)
+
+
+def _zoned(text: str | Promise) -> str:
+    return f"{text} ({timezone.get_current_timezone_name()})"
+
+
+#: The head of a column of times, with their zone.
+zoned = lazy(_zoned, str)
 
 
 def exactly(moment: datetime) -> str:

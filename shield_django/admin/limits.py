@@ -26,7 +26,7 @@ class RateLimitAdmin(LimitPages, HitsPage):
     """Rate limits as operators see and change them."""
 
     actions = None
-    list_display = ("route", "limit_now", "counting", "counted", "burst_now", "counted_only", "set_by")
+    list_display = ("route", "limit_now", "counted", "counting", "set_by")
     list_filter = (ServiceFilter, OriginFilter, KeyFilter)
     search_fields = ("key", "limit", "updated_by")
     search_help_text = gettext_lazy("Searches route, limit and the person who changed it last.")
@@ -73,8 +73,12 @@ class RateLimitAdmin(LimitPages, HitsPage):
 
     @admin.display(description=gettext_lazy("limit"), ordering="rate")
     def limit_now(self, row: RateLimit) -> SafeString:
-        html = '<span class="shield-limit">{}</span><span class="shield-detail">{}</span>'
-        return format_html(html, row.limit, display.tiers_text(row.policy))
+        return display.with_details(
+            format_html('<span class="shield-limit">{}</span>', row.limit),
+            _("burst %(count)s") % {"count": row.burst} if row.burst else "",
+            display.tiers_text(row.policy),
+            _("counted only, blocks nobody") if row.shadow else "",
+        )
 
     @admin.display(description=gettext_lazy("algorithm"), ordering="algorithm")
     def counting(self, row: RateLimit) -> str:
@@ -84,16 +88,7 @@ class RateLimitAdmin(LimitPages, HitsPage):
     def counted(self, row: RateLimit) -> str:
         return display.key_text(row.key_strategy)
 
-    @admin.display(description=gettext_lazy("burst"), ordering="burst", empty_value="")
-    def burst_now(self, row: RateLimit) -> str | SafeString:
-        html = '<span class="shield-narrow-only">{} </span>{}'
-        return format_html(html, _("burst"), row.burst) if row.burst else ""
-
-    @admin.display(description=gettext_lazy("counted only"), ordering="shadow", empty_value="")
-    def counted_only(self, row: RateLimit) -> str:
-        return _("blocks nobody") if row.shadow else ""
-
-    @admin.display(description=gettext_lazy("set by, when"), ordering="updated_at")
+    @admin.display(description=display.zoned(gettext_lazy("set by, when")), ordering="updated_at")
     def set_by(self, row: RateLimit) -> str | SafeString:
         if row.origin == Origin.CODE:
             return row.get_origin_display()

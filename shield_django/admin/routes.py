@@ -72,7 +72,7 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
     def reason_now(self, route: Route) -> str:
         return route.reason
 
-    @admin.display(description=gettext_lazy("set by, when"), ordering="updated_at")
+    @admin.display(description=display.zoned(gettext_lazy("set by, when")), ordering="updated_at")
     def set_by(self, route: Route) -> str | SafeString:
         if route.origin == Origin.CODE:
             return route.get_origin_display()

@@ -19,6 +19,7 @@ from shield_core.models import GlobalMaintenanceConfig
 from shield_core.plan import Authorship
 from shield_django.admin.display import scope_label, scope_sentence, timing, when
 from shield_django.admin.facts import maintenance_facts
+from shield_django.admin.filters import ServiceFilter
 from shield_django.admin.forms import MaintenanceForm
 from shield_django.admin.saving import Editor, SavingPages
 from shield_django.control import SCOPE_KEY
@@ -114,11 +115,12 @@ class MaintenancePages(SavingPages):
         sync = engine.sync
         services = [Scope("service", name) for name in sync.list_services()]
         rows = [self.scope_row(scope, sync.get_maintenance(scope)) for scope in (EVERYTHING, *services)]
+        chosen = request.GET.get(ServiceFilter.parameter_name)
         return {
-            "everything": rows[0],
+            "off": [row for row in rows if row["name"] in ("", chosen) and not row["in_force"]],
             "in_force": [row for row in rows if row["in_force"]],
             "planned": [row for row in rows if row["timing"] and not row["in_force"]],
-            "services": rows[1:],
+            "services": [row for row in rows[1:] if row["name"] != chosen],
             "environment": engine.current_env,
             # A server that has no environment of its own gates nothing.
             "names_environment": bool(engine.current_env) or SCOPE_KEY not in getattr(request, "scope", {}),

@@ -30,7 +30,7 @@ def change(client, page, **entered):
 def test_the_list_says_that_maintenance_is_off(operator):
     said = text_of(operator.get(LIST))
     assert "Global maintenance is off. Switch on…" in said
-    assert "Services: billing" in said
+    assert "Maintenance of services: billing" in said
 
 
 @by_scope
@@ -84,6 +84,16 @@ def test_an_end_for_what_is_on_already_is_one_change(operator, sync, page, scope
     config = sync.get_maintenance(scope)
     assert (config.enabled, config.window.end) == (False, end)
     assert len(sync.get_audit_log(scope.store_key)) == 2
+
+
+def test_the_service_by_which_the_list_is_filtered_has_a_switch_too(operator, sync):
+    said = "Maintenance of billing is off. Switch on…"
+    assert said not in text_of(operator.get(LIST))
+    chosen = operator.get(f"{LIST}?service=billing")
+    assert said in text_of(chosen)
+    assert f'href="{BILLING}?on"' in chosen.content.decode()
+    sync.enable_service_maintenance("billing", "moving", actor="bob")
+    assert said not in text_of(operator.get(f"{LIST}?service=billing"))
 
 
 def test_a_planned_window_is_announced_above_the_list(operator, sync):

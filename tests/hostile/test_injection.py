@@ -11,7 +11,7 @@ from tests.stream.listener import Listener
 pytestmark = pytest.mark.servers
 
 FORGED = 'data: {"type":"FORGED"}'
-BREAKS = ["\n", "\r", "\r\n", "\n\n", "\u2028", "\u2029", "\x85", "\x0b", "\x00", "\x1b[2J"]
+BREAKS = ["\n", "\r", "\r\n", "\n\n", "\u2028", "\u2029", "\x85", "\x0b", "\x00", "\x1b[2J", "\u202e"]
 MAINTENANCE = "/routes/maintenance/"
 
 
