@@ -270,9 +270,7 @@ class Methods(dict[str, Rule]):
         gates = self.closed_gates
         if not gates:
             return Rule(method, self.path, key=str(RouteKey(None, method, self.path)))
-        return Rule(
-            method, self.path, key=gates[0].key, state=gates[0]._state, declared=_declared_gate, env=None
-        )
+        return Rule(method, self.path, key=min(gate.key for gate in gates), declared=_declared_gate)
 
     @property
     def closed_gates(self) -> list[Rule]:

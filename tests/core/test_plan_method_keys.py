@@ -48,6 +48,14 @@ def test_clearing_an_override_that_it_does_not_have_adds_nothing():
     assert shop.state("GET:/x") is None
 
 
+def test_one_that_the_code_registers_stays_beside_its_bare_path():
+    shop = Store({"/x": [], "GET:/x": []})
+    shop.run(Disable, "GET:/x")
+    for command in (Enable, ClearOverride, ClearOverride):
+        shop.run(command, "GET:/x")
+        assert shop.state("GET:/x").origin == "code"
+
+
 def test_a_cancelled_schedule_leaves_nothing_behind():
     shop = Store({"/x": []})
     shop.run(Schedule, "GET:/x", window=FUTURE)

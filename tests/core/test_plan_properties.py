@@ -1,4 +1,4 @@
-"""``enable`` never exposes, whatever happened before it."""
+"""``enable`` never exposes, whatever happened before it; and what else holds for every history."""
 
 from datetime import timedelta
 
@@ -146,3 +146,22 @@ def test_the_stored_status_is_what_callers_meet(stamps, history):
     lets_reading_pass = state.read_only or (state.window is not None and state.window.read_only)
     if not lets_reading_pass:
         assert shop.answer("GET", "/x", env=None) == (stored.value if stored in blocked else "open")
+
+
+@settings(max_examples=300, deadline=None)
+@given(stamps, histories, keys, commands)
+def test_what_is_done_twice_is_as_what_was_done_once(stamps, history, key, command):
+    shop = lived(stamps, history)
+    what, fields = command
+    target = [] if what is CrossBoundary else [key]
+    try:
+        shop.run(what, *target, **fields)
+    except ShieldException:
+        return
+    once = effective(shop, key)
+    try:
+        shop.run(what, *target, **fields)
+    except ShieldException:
+        assert what is CancelSchedule  # which says that there is nothing to cancel
+    twice = effective(shop, key)
+    assert (twice.here, twice.origin, twice.code) == (once.here, once.origin, once.code)

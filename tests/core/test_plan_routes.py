@@ -228,6 +228,14 @@ def test_an_end_does_not_cut_a_longer_window_of_another_kind_short(first, second
     assert shop.state(KEY).window.end == NOW + HOUR
 
 
+@pytest.mark.parametrize("left", [HOUR / 2, HOUR])
+def test_an_end_takes_the_place_of_a_window_of_another_kind_that_ends_no_later(left):
+    shop = store()
+    shop.run(SetMaintenance, KEY, until=NOW + left)
+    shop.run(Disable, KEY, until=NOW + HOUR)
+    assert shop.answer("GET", "/x") == "disabled"
+
+
 @pytest.mark.parametrize("end", [NOW, NOW - SECOND])
 @pytest.mark.parametrize("command", [Disable, SetMaintenance])
 def test_an_end_in_the_past_is_refused(command, end):

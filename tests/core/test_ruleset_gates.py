@@ -70,6 +70,14 @@ def test_a_window_beside_a_gate_does_not_give_its_other_methods_away(window, by)
     assert ruleset.hides("/beta") is (answers(ruleset, "GET", "/beta") == "env_gated")
 
 
+def test_a_block_beside_a_gate_does_not_give_its_other_methods_away():
+    gates = [declare(f"{method}:/beta", env_only("dev")) for method in ("GET", "POST")]
+    blocked = override("GET:/beta", "disabled", allowed_envs=["dev"])
+    ruleset = rules(*gates, blocked, env="prod")
+    told = [answers(ruleset, method, "/beta") for method in ("GET", "POST", "DELETE")]
+    assert told == ["disabled", "env_gated", "env_gated"]
+
+
 def test_a_gate_of_one_method_beside_an_open_bare_key_hides_nothing():
     ruleset = rules(GATED, declare("/beta"), env="prod")
     assert not ruleset.hides("/beta")

@@ -217,7 +217,7 @@ class TestRoute:
         assert denied.value.limit == "1/minute"
         assert 0 < denied.value.retry_after_seconds <= 60
         assert denied.value.reset_at > datetime.now(UTC)
-        assert denied.value.key == "192.0.2.1"
+        assert (denied.value.key, denied.value.remaining) == ("192.0.2.1", 0)
         assert re.fullmatch(r"Too many requests: 1/minute, and room again in [\d.]+ s\.", str(denied.value))
         assert str(RateLimitExceededException(None, None, None, 0, "")) == "Too many requests."
 
