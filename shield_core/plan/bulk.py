@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shield_core.exceptions import BulkRefusedError, ShieldException
+from shield_core.exceptions import BulkRefusedError, InvalidInputError, ShieldException
 from shield_core.keys import RouteKey
 from shield_core.plan.commands import Command, joined
 from shield_core.plan.resolution import resolve, resolve_all
@@ -53,6 +53,10 @@ class ChangeRoutes(Command):
     def plan(self, snapshot: Snapshot) -> Commit:
         """Raises what one route refuses, and BulkRefusedError where there are several."""
         targets, refusals = self._resolved(snapshot)
+        if self.by.get("expected_revision") is not None and len(targets) > 1:
+            raise InvalidInputError(
+                "A revision is that of one object: expect one where you change one route."
+            )
         parts: list[Commit] = []
         shared = Counter(RouteKey.parse(key).path for key in targets)
         for key, target in targets.items():
@@ -90,6 +94,5 @@ class ChangeRoutes(Command):
         return {key: found[key] for key in bare_first}, refusals
 
     def _of(self, key: str) -> RouteCommand:
-        by = {**self.by, "expected_revision": None}
         command = ROUTE_ACTIONS[self.action]
-        return command(by=by, reason=self.reason, now=self.now, target=key, **self.what)  # type: ignore[arg-type]
+        return command(by=self.by, reason=self.reason, now=self.now, target=key, **self.what)  # type: ignore[arg-type]

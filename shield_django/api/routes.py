@@ -66,8 +66,6 @@ class Bulk(ControlView):
         window = window_of(said, RouteStatus.MAINTENANCE) if said["start"] else None
         if window is not None and action == "disable":
             action, window = "schedule", window.replace(status=RouteStatus.DISABLED)
-        by = self.by
-        by["expected_revision"] = None
         return self.sync.change_routes(
             [self.target(route) for route in said["routes"]],
             action,
@@ -77,7 +75,7 @@ class Bulk(ControlView):
             window=window,
             envs=said.get("envs", ()),
             read_only=False if window else said.get("read_only", False),
-            **by,
+            **self.by,
         )
 
 

@@ -48,6 +48,17 @@ def test_a_refusal_changes_nothing_and_names_each_route(olga, plane):
     assert plane.revision == before
 
 
+def test_a_revision_is_expected_of_one_route_only(olga, plane):
+    before = plane.revision
+    for routes, status in ((OWN, 400), (OWN[:1], 409)):
+        body = {"action": "disable", "routes": routes}
+        assert olga("POST", "routes/bulk", body, headers={"If-Match": '"77"'}).status_code == status
+    assert plane.revision == before
+    seen = olga("GET", f"routes/{OWN[0]}")["ETag"]
+    body = {"action": "disable", "routes": OWN[:1]}
+    assert olga("POST", "routes/bulk", body, headers={"If-Match": seen}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "body, status",
     [
