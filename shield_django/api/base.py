@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from django.apps import apps
 from django.db import transaction
 from django.http import Http404, HttpRequest
 from django.utils.http import parse_etags
@@ -187,7 +188,7 @@ class ControlView(APIView):
         return rule is not None and rule.permissions is None
 
     def _is_for_browser(self, request: Request) -> bool:
-        if self._is_public(request) or not prefers_html(request):
+        if self._is_public(request) or not prefers_html(request) or not apps.is_installed("rest_framework"):
             return False
         who = _who(request)
         return who is not None and not who.is_sdk

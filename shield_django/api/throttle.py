@@ -37,6 +37,7 @@ class LoginThrottle:
         # As a database may compare names: attempts at OLGA are attempts at olga.
         self._account = unicodedata.normalize("NFKC", account).casefold()
         self._source = network_key(source) if source else "unknown"
+        self._has_complained = False
 
     def check(self) -> None:
         """Raise TooManyLogins when this attempt must wait."""
@@ -79,6 +80,8 @@ class LoginThrottle:
                 increment=count,
             )
         except Exception as error:  # noqa: BLE001 - a cache may raise anything; operators must get in
-            logger.error("Failed logins are not counted, the cache cannot be used: %s", error)
+            if not self._has_complained:
+                logger.error("Failed logins are not counted, the cache cannot be used: %s", error)
+                self._has_complained = True
             return None
         return None if usage is None or usage["time_left"] < 0 else usage

@@ -88,6 +88,12 @@ def test_a_page_is_for_operators_in_a_browser_only(memory_plane, browser):
         assert answer["Content-Type"] == "application/json"
 
 
+def test_a_project_that_has_no_pages_of_drf_gets_none(browser, settings):
+    settings.INSTALLED_APPS = [one for one in settings.INSTALLED_APPS if "rest_framework" not in one]
+    answer = browser("GET", "routes", headers=HTML)
+    assert (answer.status_code, answer["Content-Type"]) == (200, "application/json")
+
+
 def test_what_fails_is_told_in_json_except_to_the_page_itself(browser):
     for address in ("nothing", "routes/GET:/nothing"):
         assert browser("GET", address, headers=HTML)["Content-Type"] == "application/json"
