@@ -274,7 +274,7 @@ def _redis(url: str | None) -> ShieldBackend:
     try:
         from shield_core.backends.redis import RedisBackend
     except ImportError as error:
-        raise InvalidInputError("The redis backend needs redis: pip install shield-django[redis]") from error
+        raise InvalidInputError(f"{error}.") from error
     try:
         return RedisBackend(url)
     except ValueError as error:

@@ -31,14 +31,9 @@ def make(read: ShieldSettings, backend: ShieldBackend) -> RateLimitStorage | Shi
     setting = read.rate_limit_storage
     if isinstance(setting, RateLimitStorage | ShieldBackend):
         return setting
-    if setting == AUTO:
-        own = backend.rate_limit_storage()
-        counts_alone = backend.shared_across_processes and isinstance(own, MemoryRateLimitStorage)
-        found = redis_of_project(read) if counts_alone else None
-        return _redis(**found) if found else own
     name, options = name_and_options("SHIELD_RATE_LIMIT_STORAGE", "storage", setting)
     try:
-        made = _named(name, options, read)
+        made = _named(name, options, read, backend)
     except (ImportError, TypeError, ValueError, ImproperlyConfigured) as error:
         raise ImproperlyConfigured(
             f"SHIELD_RATE_LIMIT_STORAGE {name!r} cannot be used: {error}. "
@@ -63,8 +58,13 @@ def redis_of_project(read: ShieldSettings) -> dict[str, Any] | None:
     )
 
 
-def _named(name: str, options: dict[str, Any], read: ShieldSettings) -> object:
+def _named(name: str, options: dict[str, Any], read: ShieldSettings, backend: ShieldBackend) -> object:
     match name:
+        case "auto":
+            own = backend.rate_limit_storage(**options)
+            counts_alone = backend.shared_across_processes and isinstance(own, MemoryRateLimitStorage)
+            found = redis_of_project(read) if counts_alone else None
+            return _redis(**found) if found else own
         case "memory":
             return MemoryRateLimitStorage(**options)
         case "file":
@@ -79,10 +79,8 @@ def _named(name: str, options: dict[str, Any], read: ShieldSettings) -> object:
 
 
 def _redis(**options: Any) -> RateLimitStorage:
-    try:
-        from shield_core.rate_limit.storage.redis import RedisRateLimitStorage
-    except ImportError as error:
-        raise ImproperlyConfigured("it needs redis: pip install shield-django[redis]") from error
+    from shield_core.rate_limit.storage.redis import RedisRateLimitStorage
+
     return RedisRateLimitStorage(**options)
 
 

@@ -42,10 +42,8 @@ def server_backend(url: str | None = None, **options: Any) -> ShieldBackend:
 
 def redis_backend(url: str | None = None, cache: str | None = None, **options: Any) -> ShieldBackend:
     """Return a RedisBackend on ``url``, on a django-redis ``cache``, or on what SHIELD_REDIS_URL names."""
-    try:
-        from shield_core.backends.redis import RedisBackend
-    except ImportError as error:
-        raise ImproperlyConfigured("it needs redis: pip install shield-django[redis]") from error
+    from shield_core.backends.redis import RedisBackend
+
     if cache is None:
         found = url or ShieldSettings.read().redis_url
         if not found:
@@ -54,5 +52,5 @@ def redis_backend(url: str | None = None, cache: str | None = None, **options: A
     try:
         from django_redis import get_redis_connection
     except ImportError as error:
-        raise ImproperlyConfigured("a cache needs django-redis: pip install shield-django[redis]") from error
+        raise ImproperlyConfigured("it needs django-redis: pip install 'shield-django[redis]'") from error
     return RedisBackend(client=lambda: get_redis_connection(cache), **options)

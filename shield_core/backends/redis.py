@@ -23,10 +23,14 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
-import redis
 from pydantic import BaseModel, ValidationError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+except ImportError as error:
+    raise ImportError("RedisBackend needs redis: pip install 'shield-django[redis]'") from error
 
 from shield_core import forking
 from shield_core.audit import AuditQuery

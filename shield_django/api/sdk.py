@@ -86,7 +86,8 @@ class Events(ControlView):
     @operation(None)
     def get(self) -> Any:
         raise NotImplementedHere(
-            "The event stream needs an ASGI server, with ShieldASGIMiddleware in front of Django. "
+            "The event stream needs an ASGI server, with ShieldASGIMiddleware in front of Django, "
+            "and Channels (pip install 'shield-django[asgi]'). "
             "Poll /api/sdk/snapshot with If-None-Match instead."
         )
 

@@ -19,6 +19,7 @@ from shield_core.replica import NoStore
 from shield_django.conf import NAMES, PREFIX, ShieldSettings
 
 Problem = tuple[str, str]
+_BACKENDS = 'Write "models", "memory", a dotted path or {"BACKEND": …, "OPTIONS": {…}}.'
 _STORAGES = 'Write "auto", "memory", "file", "redis", a dotted path or {"BACKEND": …, "OPTIONS": {…}}.'
 
 
@@ -28,7 +29,7 @@ def _backend(value: Any) -> Iterator[Problem]:
     try:
         make_backend(value)
     except ImproperlyConfigured as error:
-        yield str(error), 'Write "models", "memory", a dotted path or {"BACKEND": …, "OPTIONS": {…}}.'
+        yield str(error).removeprefix(f"{PREFIX}BACKEND "), _BACKENDS
 
 
 def _text(value: Any) -> Iterator[Problem]:
@@ -94,10 +95,15 @@ def _proxies(value: Any) -> Iterator[Problem]:
 def _rate_limit_storage(value: Any) -> Iterator[Problem]:
     from shield_core.backends.memory import MemoryBackend
     from shield_django import limit_storages
+    from shield_django.project import make_backend
 
     read = ShieldSettings.read()
     try:
-        limit_storages.make(read, MemoryBackend())
+        backend = make_backend(read.backend)
+    except ImproperlyConfigured:
+        backend = MemoryBackend()  # shield.E001 says what is wrong
+    try:
+        limit_storages.make(read, backend)
     except ImproperlyConfigured as error:
         yield str(error).removeprefix(f"{PREFIX}RATE_LIMIT_STORAGE "), _STORAGES
 

@@ -22,7 +22,9 @@ _TIMEOUT = 1.0
 def check_shared_database(**_: Any) -> list[checks.CheckMessage]:
     """Find cache aliases in the database of the state: ``cache.clear()`` would empty it."""
     backend = _redis_backend()
-    place = _place_of_url(backend.url) if backend is not None and backend.url else None
+    if backend is None:
+        return []
+    place = _place_of_url(backend.url) if backend.url else None
     sharing = [alias for alias, where in _cache_places() if where == place]
     own = _own_cache()
     if own is not None:

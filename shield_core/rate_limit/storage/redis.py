@@ -16,10 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import redis
-import redis.asyncio
-from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError
+try:
+    import redis
+    import redis.asyncio
+    from redis.cluster import RedisCluster
+    from redis.exceptions import NoScriptError
+except ImportError as error:
+    raise ImportError("RedisRateLimitStorage needs redis: pip install 'shield-django[redis]'") from error
 
 from shield_core import forking
 from shield_core.exceptions import BackendError
