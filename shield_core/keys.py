@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from shield_core.exceptions import InvalidKeyError
+from shield_core.texts import UNPRINTABLE
 
 WEBSOCKET = "WS"
 #: The name of no environment: what a gate without any common environment is open in.
@@ -28,7 +29,6 @@ _SERVICE = re.compile(r"[a-z0-9][A-Za-z0-9._-]*")
 #: Characters of a service's name at most.
 SERVICE_LENGTH = 100
 _CONVERTER = re.compile(r"\{([^{}:]+):[^{}]*\}")
-_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 
 RESERVED_PREFIX = "__shield:"
 INSTANCE_PREFIX = "__shield:instance:"
@@ -57,8 +57,10 @@ class RouteKey(NamedTuple):
         if rest.startswith("/") and prefix in ("http:", "https:"):
             raise InvalidKeyError(f"{text!r} is an address: write the path alone.")
         path = _CONVERTER.sub(r"{\1}", "/" + rest)
-        if _UNPRINTABLE.search(path):
-            raise InvalidKeyError(f"{text!r} is not a route key: its path has white space in it.")
+        if " " in path or UNPRINTABLE.search(path):
+            raise InvalidKeyError(
+                f"{text!r} is not a route key: its path has white space in it, or what cannot be printed."
+            )
         method = None
         if prefix:
             if not prefix.endswith(":"):

@@ -7,3 +7,5 @@ import re
 #: Line breaks of every kind, what terminals and headers take as commands, and what turns the order of the
 #: letters that follow (bidirectional embeddings, overrides and isolates).
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+#: Also halves of surrogate pairs, which JSON can make and no store can keep.
+UNPRINTABLE = re.compile(rf"{CONTROL.pattern}|[\ud800-\udfff]")

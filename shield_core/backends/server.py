@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,10 +41,7 @@ from shield_core.remote.paging import read_pages
 from shield_core.remote.reading import Reader
 from shield_core.remote.stream import SILENCE, Stream
 from shield_core.snapshot import Changes, Commit, Cursor, Snapshot, Write
-from shield_core.texts import CONTROL
 
-#: Also what is no Unicode.
-_UNPRINTABLE = re.compile(rf"{CONTROL.pattern}|[\ud800-\udfff]")
 #: Seconds that a server may take to begin a stream, and a stream that has begun to its first event.
 _FIRST_ANSWER = 10.0
 _FIRST_EVENT = 10.0
@@ -376,7 +372,7 @@ class ShieldServerBackend(SyncNativeBackend):
         """Keep hits here, and tell the server of them, where all processes' hits come together."""
         super().write_hits_sync(hits)
         if self.app_id is not None:
-            told = [_sendable(hit) for hit in hits]
+            told = [hit.model_dump(mode="json") for hit in hits]
             self.connection.request("POST", "/sdk/hits", body={"app_id": self.app_id, "hits": told})
 
     # -- what operators' credentials let one ask ------------------------------------------------
@@ -404,14 +400,6 @@ def _since(since: Cursor, now: Cursor) -> Changes:
     """Return that nothing has changed, or that the whole state is to be loaded."""
     is_known = now.epoch == since.epoch and now.revision <= since.revision
     return Changes(since) if is_known else Changes(now, reset=True)
-
-
-def _sendable(hit: RateLimitHit) -> dict[str, Any]:
-    """Return a hit as JSON; what a client may have put into a path or a key is not all Unicode text."""
-    return {
-        name: _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
-        for name, value in hit.model_dump(mode="json").items()
-    }
 
 
 class _Unheard(ServerError):

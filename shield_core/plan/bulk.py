@@ -95,4 +95,4 @@ class ChangeRoutes(Command):
 
     def _of(self, key: str) -> RouteCommand:
         command = ROUTE_ACTIONS[self.action]
-        return command(by=self.by, reason=self.reason, now=self.now, target=key, **self.what)  # type: ignore[arg-type]
+        return command(by=self.by, reason=self.reason, now=self.now, target=key, **self.what)

@@ -65,7 +65,7 @@ def user_key(user: object) -> str | None:
 
 def hashed(secret: str) -> str:
     """Return what stands for an API key in counters, logs and hits."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:32]
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 class ContextCaller(Caller):

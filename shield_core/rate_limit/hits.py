@@ -16,6 +16,7 @@ from shield_core import forking
 from shield_core.exceptions import InvalidInputError
 from shield_core.keys import RouteKey
 from shield_core.models import RateLimitHit
+from shield_core.texts import UNPRINTABLE
 
 #: How many hits wait to be stored at most; of a flood the latest are kept.
 WAITING = 1000
@@ -117,14 +118,19 @@ class Hits:
 
 
 def _hit(note: _Note, prefix: str) -> RateLimitHit:
+    """Return a hit that can be stored and shown, whatever a caller has put into a path or a key."""
     return RateLimitHit(
         timestamp=datetime.fromtimestamp(note.moment, UTC),
-        path=f"{prefix}{note.path[:_LONGEST_PATH]}",
+        path=f"{prefix}{_printable(note.path[:_LONGEST_PATH])}",
         method=note.method,
-        key=note.key,
+        key=_printable(note.key),
         limit=note.limit,
         tier=note.tier,
         reset_at=datetime.fromtimestamp(note.moment + note.reset_after, UTC),
         scope=note.scope,
         shadow=note.shadow,
     )
+
+
+def _printable(text: str) -> str:
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -84,6 +84,10 @@ def test_the_local_key_has_no_service():
         ("/a b", "white space"),
         ("/a\nb", "white space"),
         ("/a\x00", "white space"),
+        ("/a\x85b", "what cannot be printed"),
+        ("/a\u2028b", "what cannot be printed"),
+        ("/\u202egnp.exe", "what cannot be printed"),
+        ("/\ud800", "what cannot be printed"),
     ],
 )
 def test_what_is_no_key_is_refused_with_a_reason(text, complaint):

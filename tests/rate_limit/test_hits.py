@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from shield_core.models import RateLimitHit
 from shield_core.rate_limit.hits import WAITING, Hits
 
 
@@ -68,6 +69,14 @@ def test_a_path_that_the_client_made_long_is_cut():
     hits = Hits()
     note(hits, path="/" + "x" * 10_000)
     assert len(drained(hits)[0].path) == 500
+
+
+def test_what_callers_have_put_into_a_path_or_a_key_can_be_stored_and_shown():
+    hits = Hits()
+    note(hits, path="/a\ud800\x1b[2J", key="k\udfff\nforged")
+    [hit] = drained(hits)
+    assert (hit.path, hit.key) == ("/a\ufffd\ufffd[2J", "k\ufffd\ufffdforged")
+    assert RateLimitHit.model_validate_json(hit.model_dump_json()) == hit
 
 
 def test_the_service_stands_before_the_path():

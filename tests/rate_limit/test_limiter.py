@@ -140,7 +140,7 @@ class TestWhoIsAsking:
         limiting(layer)
         assert limiting(layer).key == "a\nb"
         (hit,) = limiting.hits
-        assert (hit.key, hit.tier) == ("a\nb", "default" if tiers else None)
+        assert (hit.key, hit.tier) == ("a\N{REPLACEMENT CHARACTER}b", "default" if tiers else None)
 
     def test_numbers_are_keys_too(self, limiting):
         layer = route(key_strategy="custom", key=lambda request: 0)
@@ -378,6 +378,10 @@ class TestHits:
         limiting(layer, request)
         (hit,) = limiting.hits
         assert hit.key == outcome.key == hashlib.sha256(b"s3cret").hexdigest()[:32]
+
+    def test_a_key_that_is_no_unicode_is_counted_as_any_other(self, limiting):
+        layer = route(key_strategy="custom", key=lambda request: "k\ud800" * 65)
+        assert limiting.admitted(layer, [Request(), Request()]) == 1
 
     def test_only_the_layer_that_speaks_is_noted(self, limiting):
         layers = [wide("1/60s"), route("1/366d")]
