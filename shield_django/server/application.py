@@ -10,6 +10,7 @@ import multiprocessing
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,6 +19,7 @@ from django.core.management.utils import get_random_secret_key
 from shield_core.asgi import Receive, Scope, Send
 from shield_core.backends.base import ShieldBackend
 from shield_core.engine import ShieldEngine
+from shield_core.exceptions import BackendError
 from shield_django import stream
 from shield_django.auth.tokens import SDK_TOKEN_EXPIRY, TOKEN_EXPIRY
 from shield_django.server import configuration
@@ -155,10 +157,14 @@ class ShieldServer:
             return
         try:
             scope = {**self._addresses.seen_by_client(scope), SCOPE_KEY: self.control}
+            await self._ensure_started()
         except BadHost as error:
             await _refuse(answer, path, 400, str(error))
             return
-        await self._ensure_started()
+        except BackendError as error:
+            logger.error("The server could not be started; the next request tries again: %s", error)
+            await _refuse(answer, path, 503, "The store has not answered yet; try again.")
+            return
         if path == stream.PATH:
             # With the server's own send: the stream looks at how much of it is unsent.
             await self._stream(scope, receive, send)
@@ -176,7 +182,8 @@ class ShieldServer:
         if path == "/healthz":
             await _send_json(send, 200, {"status": "ok"})
             return
-        await self._ensure_started()
+        with suppress(BackendError):
+            await self._ensure_started()
         found = self.engine.status()
         ready = found.state != "cold" and found.seconds_since_contact is not None
         said = {"status": "ready" if ready else "starting", "store": found.state, "revision": found.revision}

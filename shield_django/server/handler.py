@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
+from django.db import DatabaseError, DataError
 from django.http import HttpRequest, HttpResponseBase
 
 from shield_core.exceptions import BackendError
@@ -29,4 +30,5 @@ class Handler(ASGIHandler):
 
 
 def _answer_failure(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
-    return store_failed(request) if isinstance(error, BackendError) else None
+    is_store = isinstance(error, BackendError | DatabaseError) and not isinstance(error, DataError)
+    return store_failed(request) if is_store else None

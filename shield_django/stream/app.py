@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from typing import NamedTuple
 
@@ -81,10 +82,8 @@ async def _opened(scope: Scope, send: Send) -> tuple[EventStream, Cursor | None]
 
 async def _ready(control: ControlPlane) -> None:
     """See that this node has seen its store; what it knows before that is not the state."""
-    try:
+    with suppress(BackendError):  # of a service that refuses without its store
         await control.engine.replica.ready_async()
-    except BackendError as error:
-        raise Refused(503, str(error), retry_after="5") from error
     if control.engine.replica.snapshot is None:
         raise Refused(503, "The store has not answered yet; try again.", retry_after="5")
 
@@ -103,9 +102,11 @@ def _wish(request: ASGIRequest, control: ControlPlane) -> Wish:
     if proto not in (str(PLAIN), str(FULL)):
         raise Refused(400, f"proto is {PLAIN} or {FULL}, not {proto!r}.")
     asked = query.get("since", "")
-    since = position_from(asked or request.headers.get("Last-Event-ID", ""))
+    since = position_from(asked)
     if asked and since is None:
         raise Refused(400, f"since is <epoch>:<revision>, not {asked!r}.")
+    # A browser that comes again asks at the same address, and says in the header what it has heard since.
+    since = position_from(request.headers.get("Last-Event-ID", "")) or since
     service = query.get("service") or request.headers.get("X-Shield-App-Id")
     try:
         service = check_service(service) if service else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -85,17 +86,47 @@ def test_a_server_without_its_store_is_alive_but_not_ready(serve, redis_server):
     assert eventually(lambda: server.status("/readyz") == 200)
 
 
-def test_a_store_that_fails_meanwhile_is_told_as_that(serve, visit):
-    with RedisServer() as store:
-        server = serve(options={"backend": {"BACKEND": "redis", "OPTIONS": {"url": store.url}}})
-        olga = visit(server.address)
-        olga.log_in()
-        store.stop()
-        for answer in (olga.get("/routes/"), olga.log_out()):
-            assert answer.status_code == 503
-            assert "The store does not answer. Nothing was changed" in answer.text
-        assert olga.is_in
-        assert server.status("/readyz") == 200
+def test_a_server_without_lifespan_waits_for_its_database(serve, visit, postgres):
+    options = {"backend": "models", "database": postgres.database()}
+    postgres.pause()
+    try:
+        server = serve("daphne", options)
+        assert server.status("/healthz") == 200
+        assert server.status("/readyz") == 503
+        for path in ("/login", "/api/routes", "/api/sdk/events"):
+            answer = server.ask(path)
+            assert (answer.status, "The store has not answered yet" in answer.body) == (503, True)
+        assert "Traceback" not in server.log
+    finally:
+        postgres.resume()
+    assert visit(server.address).log_in().status_code == 302
+    assert server.status("/readyz") == 200
+
+
+@pytest.fixture(params=["redis", "postgresql"])
+def ending_store(request):
+    """Arguments of a server, and what ends its store."""
+    with ExitStack() as stack:
+        if request.param == "redis":
+            store = stack.enter_context(RedisServer())
+            yield {"backend": {"BACKEND": "redis", "OPTIONS": {"url": store.url}}}, store.stop
+        else:
+            store = request.getfixturevalue("postgres")
+            stack.callback(store.resume)
+            yield {"backend": "models", "database": store.database()}, store.pause
+
+
+def test_a_store_that_fails_meanwhile_is_told_as_that(serve, visit, ending_store):
+    options, end_store = ending_store
+    server = serve(options=options)
+    olga = visit(server.address)
+    olga.log_in()
+    end_store()
+    for answer in (olga.get("/routes/"), olga.log_out()):
+        assert answer.status_code == 503
+        assert "The store does not answer. Nothing was changed" in answer.text
+    assert olga.is_in
+    assert server.status("/readyz") == 200
 
 
 def test_static_files_need_no_collecting(serve):
@@ -289,7 +320,8 @@ def test_a_database_that_cannot_be_reached_is_told_at_once(clean_environment):
         "configuration.configure('key', 'postgresql://shield@127.0.0.1:1/ops')\n"
         "from shield_django.server import tables\ntables._PATIENCE = 600\ntables.migrate()"
     )
-    assert "Connection refused" in _python(code, clean_environment).stderr
+    told = _python(code, clean_environment).stderr.splitlines()
+    assert "BackendError: The database cannot be used: connection failed" in told[-2]
 
 
 def test_its_own_settings_pass_the_system_checks(clean_environment):

@@ -191,6 +191,16 @@ def test_who_comes_again_hears_what_was_missed(server: Any, named: str) -> None:
     assert [frame.id for frame in again.frames] == [first.id] * 3 + [position]
 
 
+def test_a_browser_that_comes_again_hears_only_what_it_has_not_heard(server: Any) -> None:
+    """It asks at its first address, with a position of then, and names the newer one in the header."""
+    first = server.listen().until_open().id
+    second = server.call("disable", "shop:GET:/a")
+    header = {"Authorization": f"Bearer {server.operator_token}", "Last_Event_ID": second}
+    with Listener(server.port, f"proto=2&since={first}", **header) as again:
+        again.until_open()
+    assert [frame.type for frame in again.frames] == ["hello", "sync"]
+
+
 @pytest.fixture(params=["memory", "file", "redis"])
 def anywhere(request: pytest.FixtureRequest, stream_server: Any, tmp_path: Path) -> Any:
     """A server on each backend."""
