@@ -223,7 +223,8 @@ class RateLimitPolicy(_Policy):
         key = RouteKey.parse(self.path)
         if key.method is not None:
             raise ValueError(f"{self.path!r} has a method in it: give the method apart from the path")
-        RouteKey.parse(f"{self.method}:{key.path}" if self.method else key.path)
+        if self.method and RouteKey.parse(f"{self.method}:{key.path}").method != self.method:
+            raise ValueError(f"{self.method!r} is no method: methods are written in capitals")
         if len({tier.name for tier in self.tiers}) != len(self.tiers):
             raise ValueError("two tiers have the same name")
         return self

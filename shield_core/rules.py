@@ -148,7 +148,7 @@ class Rule:
         self.method = handler_method(method)
         self.path = path
         self.key = key
-        self.safe = method in SAFE_METHODS
+        self.safe = method.upper() in SAFE_METHODS
         self.force_active = declared is not None and declared.force_active
         self.always_open = declared is not None and declared.always_open
         overridden = state is not None and state.origin == "operator"
@@ -285,7 +285,11 @@ _declared_gate = Declaration.from_meta(RouteKey(None, None, "/"), {"status": Rou
 
 
 def handler_method(method: str) -> str:
-    """Return the method whose handler answers ``method``: HEAD follows GET."""
+    """Return the method whose handler answers ``method``: HEAD follows GET, in whatever case it is sent.
+
+    Methods have a case (RFC 9110), but frameworks that look for a view's ``get`` run it for ``get`` as well.
+    """
+    method = method.upper()
     return "GET" if method == "HEAD" else method
 
 

@@ -12,6 +12,7 @@ from shield_core.models import (
     Baseline,
     GlobalMaintenanceConfig,
     MaintenanceWindow,
+    RateLimitPolicy,
     RouteState,
     RouteStatus,
     strictest,
@@ -214,3 +215,9 @@ def test_a_moment_has_a_zone_of_pythons_own(text):
     assert type(read.updated_at.tzinfo) is timezone
     assert read.updated_at == datetime.fromisoformat(text)
     assert read.updated_at.utcoffset() == datetime.fromisoformat(text).utcoffset()
+
+
+@pytest.mark.parametrize("method", ["get", "shop", "GET:shop"])
+def test_the_method_of_a_limit_is_one(method):
+    with pytest.raises(ValidationError):
+        RateLimitPolicy(path="/x", method=method, limit="1/s")

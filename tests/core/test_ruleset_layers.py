@@ -205,6 +205,16 @@ def test_what_another_process_registered_never_decides():
     assert answers(rules(stored, declare("GET:/x", maintenance("v2"))), "GET", "/x") == "maintenance"
 
 
+@pytest.mark.parametrize("method", ["get", "Get", "head"])
+def test_a_method_in_small_letters_is_the_one_in_capitals(method):
+    """Servers let it through, and views that have a function ``get`` may run it."""
+    ruleset = rules(declare("GET:/x", disabled("r")), declare("POST:/x"))
+    assert answers(ruleset, method, "/x") == "disabled"
+    assert answers(ruleset, "post", "/x") == "open"
+    read_only = rules(declare("/x", maintenance(read_only=True)))
+    assert answers(read_only, method, "/x") == "open"
+
+
 def test_head_follows_get():
     ruleset = rules(declare("GET:/x", disabled("no")), declare("POST:/x"))
     assert ruleset.decide("HEAD", "/x") == ruleset.decide("GET", "/x")

@@ -306,6 +306,9 @@ async def test_endpoint_classes_have_a_key_per_handler(app: FastAPI, shielded: A
     assert (await caller.status("/payments"), await caller.status("/payments", "POST")) == (200, 503)
     assert await caller.status("/payments", "DELETE") == 405
     assert (await caller.get("/closed")).error["path"] == "GET:/closed"
+    # Servers let such a method through, and earlier versions of Starlette run the handler all the same.
+    assert (await caller.raw("/closed", "get")).status != 200
+    assert (await caller.raw("/payments", "Post")).status != 200
 
 
 async def test_static_files_are_one_route(app: FastAPI, shielded: Any, engine: Any, tmp_path: Path) -> None:
