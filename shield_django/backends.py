@@ -150,8 +150,9 @@ class ModelsBackend(SyncNativeBackend):
         table = StoredInstance.objects.using(self.alias)
         seen_at = rows.to_column(instance.seen_at)
         told = {**instance.model_dump(exclude={"id"}), "seen_at": seen_at}
-        _, new = table.update_or_create(id=instance.id, defaults=told)
-        if new:
+        # Written without a look first: SQLite would refuse it at once while somebody else writes.
+        if not table.filter(id=instance.id).update(**told):
+            table.create(id=instance.id, **told)
             table.filter(seen_at__lt=seen_at - timedelta(seconds=INSTANCE_TTL)).delete()
 
     @forking.held_off()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from shield_core.declarations import Declaration
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import ConflictError
 from shield_core.keys import RouteKey
+from shield_core.models import Instance
 from shield_django.backends import ModelsBackend
 from tests import databases
 from tests.conftest import eventually
@@ -123,6 +125,23 @@ def test_twenty_cold_processes_register_once(alias: str) -> None:
     states = engines[0].sync.list_states()
     assert len(states) == 30
     assert {state.revision for state in states} == {1}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_sign_of_life_waits_for_the_transaction_of_another(alias: str, known: bool) -> None:
+    shared, beats = engine(alias), ModelsBackend(using=alias)
+    if known:
+        beats.beat_sync(Instance(id="one", seen_at=datetime.now(UTC)))
+    told = threading.Thread(
+        target=in_threads,
+        args=(lambda _: beats.beat_sync(Instance(id="one", revision=7, seen_at=datetime.now(UTC))), 1),
+    )
+    with transaction.atomic(using=alias):
+        shared.sync.disable("/r0/")
+        told.start()
+        told.join(0.3)
+    told.join()
+    assert [one.revision for one in beats.instances_sync() if one.id == "one"] == [7]
 
 
 def test_changes_in_transactions_of_their_own(alias: str) -> None:
