@@ -20,6 +20,9 @@ class ShieldAdmin:
     always_open = True
 
     def __init__(self, engine: ShieldEngine, auth: Any = None, **options: Any) -> None:
+        if not isinstance(engine, ShieldEngine):
+            raise TypeError(f"ShieldAdmin takes the application's own ShieldEngine, not {engine!r}.")
+
         from shield_django.server import ShieldServer
 
         # Under a name that no router has: the middleware must not look for routes inside.

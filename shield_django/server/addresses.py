@@ -102,7 +102,12 @@ class Addresses:
         """
         path: str = scope["path"]
         mounted = (scope.get("root_path") or "").rstrip("/")
-        rest = _without(_without(path, mounted), self._path)
+        around = (scope.get("app_root_path") or "").rstrip("/")
+        inner = mounted
+        if around and not _begins(path, mounted):
+            # Mounted in an application whose own path a proxy has taken away.
+            inner = mounted.removeprefix(around)
+        rest = _without(_without(path, inner), self._path)
         return (self._path if self.public_url else mounted), rest
 
     def _allows(self, host: str) -> bool:
@@ -129,8 +134,12 @@ def _listed(hosts: Iterable[str]) -> list[str]:
     return listed
 
 
+def _begins(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
 def _without(path: str, prefix: str) -> str:
-    if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+    if prefix and _begins(path, prefix):
         path = path[len(prefix) :]
     return path if path.startswith("/") else f"/{path}"
 

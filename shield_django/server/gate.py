@@ -51,7 +51,11 @@ def guarded(get_response: Get) -> Get:
         secret = _prepare_forms(control, request)
         if changes_something(request):
             needs_form = _needs_form(control, request)
-            if is_foreign(request) or (needs_form and check_form(request, _a_form, (), {})):
+            if needs_form and check_form(request, _a_form, (), {}):
+                return forbidden(request)
+            # No browser sends a token in a header by itself, and none lets another site's page do so,
+            # unless the application around this server has said that it may.
+            if is_foreign(request) and not (is_api(request) and _names_token(request)):
                 return forbidden(request)
         response = get_response(request)
         _finish(control, request, response, notes, secret)
@@ -89,8 +93,11 @@ def _needs_form(control: ControlPlane, request: HttpRequest) -> bool:
     """Whether a browser might send this by itself, with its cookie."""
     if not is_api(request):
         return True
-    by_header = any(name in request.headers for name in _TOKEN_HEADERS)
-    return request.user.is_authenticated and not control.authority.is_open and not by_header
+    return request.user.is_authenticated and not control.authority.is_open and not _names_token(request)
+
+
+def _names_token(request: HttpRequest) -> bool:
+    return any(name in request.headers for name in _TOKEN_HEADERS)
 
 
 def _a_form() -> HttpResponse:

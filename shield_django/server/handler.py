@@ -9,9 +9,9 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.db import DatabaseError, DataError
 from django.http import HttpRequest, HttpResponseBase
 
-from shield_core.exceptions import BackendError
+from shield_core.exceptions import BackendError, NotAllowedError
 from shield_django.server import gate
-from shield_django.server.errors import store_failed
+from shield_django.server.errors import answer, store_failed
 
 
 class Handler(ASGIHandler):
@@ -30,5 +30,7 @@ class Handler(ASGIHandler):
 
 
 def _answer_failure(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+    if isinstance(error, NotAllowedError):
+        return answer(request, 403, str(error))
     is_store = isinstance(error, BackendError | DatabaseError) and not isinstance(error, DataError)
     return store_failed(request) if is_store else None

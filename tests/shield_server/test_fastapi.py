@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.testclient import TestClient
 
 from shield_core.backends.memory import MemoryBackend
 from shield_core.engine import ShieldEngine
-from shield_fastapi import ShieldAdmin, ShieldMiddleware
+from shield_fastapi import ShieldAdmin, ShieldMiddleware, ShieldSDK
 from tests.admin.browser_form import BrowserForm
+from tests.conftest import eventually
 from tests.servers.processes import ROOT
 
 HERE = {"Origin": "http://testserver"}
@@ -79,14 +82,78 @@ def test_no_limit_of_everything_stops_the_operator(client):
     assert client.get("/shield/routes/").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/ops/shield", "/", "/api"])
+@pytest.mark.parametrize("path", ["/ops/shield", "/", "/api", "/routes", "/of a team/schön"])
 def test_any_path_will_do(path):
-    mount = path.rstrip("/")
     _, app = make(path)
+    mount = quote(path.rstrip("/"))
     with TestClient(app, follow_redirects=False) as client:
         assert log_in(client, mount).headers["Location"] == f"{mount}/"
         assert f'href="{mount}/routes/"' in client.get(f"{mount}/").text
         assert client.get(f"{mount}/api/auth/me").json()["username"] == "olga"
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_a_proxy_before_the_application_may_take_its_path_away(strips):
+    _, app = make()
+    with TestClient(app, follow_redirects=False, root_path="/v1") as client:
+        at = "/shield" if strips else "/v1/shield"
+        page = client.get(f"{at}/login")
+        assert page.status_code == 200
+        assert "Path=/v1/shield/" in page.headers["Set-Cookie"]
+        assert client.get(f"{at}/routes/").headers["Location"] == "/v1/shield/login?next=/v1/shield/routes/"
+        assert client.get(f"{at}/api/schema").json()["servers"] == [{"url": "/v1/shield/api"}]
+
+
+def test_a_page_elsewhere_that_the_application_lets_in_uses_the_api_with_a_token():
+    engine, app = make()
+    front = {"Origin": "https://front.example"}
+    app.add_middleware(CORSMiddleware, allow_origins=[front["Origin"]], allow_headers=["Authorization"])
+    with TestClient(app, follow_redirects=False) as client:
+        log_in(client)
+        assert client.post("/shield/api/global/enable", json={}, headers=front).status_code == 403
+        client.cookies.clear()
+        said = {"username": "olga", "password": "secret"}
+        token = client.post("/shield/api/auth/login", json=said).json()["token"]
+        wrong = {**front, "Authorization": "Bearer x"}
+        assert client.post("/shield/api/global/enable", json={}, headers=wrong).status_code == 401
+        assert client.post("/shield/routes/maintenance/", headers=wrong).status_code == 403
+        assert not engine.sync.get_global_maintenance().enabled
+        bearer = {**front, "Authorization": f"Bearer {token}"}
+        answer = client.post("/shield/api/global/enable", json={}, headers=bearer)
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, front["Origin"])
+
+
+@pytest.mark.servers
+def test_beside_an_sdk_it_says_what_the_server_keeps_for_operators(serve):
+    server = serve(options={"services": {"payments": "pw"}})
+    sdk = ShieldSDK(server.address, "payments", username="payments", password="pw", current_env="prod")
+    app = FastAPI()
+    sdk.attach(app)
+    app.mount("/shield", ShieldAdmin(engine=sdk.engine, auth=("olga", "secret"), secret_key="k"))
+    said = {"username": "olga", "password": "secret"}
+    with TestClient(app, follow_redirects=False) as client:
+        assert eventually(lambda: sdk.engine.status().state == "live")
+        wrong = client.post("/shield/api/auth/login", json={**said, "password": "wrong"})
+        assert wrong.status_code == 401
+        token = client.post("/shield/api/auth/login", json=said).json()["token"]
+        log_in(client)
+        assert "payments:GET:/pay" in client.get("/shield/routes/").text
+        refused = client.get("/shield/audit/")
+        assert refused.status_code == 403
+        assert "for operators" in refused.text
+        headers = {"X-Shield-Token": token}
+        answer = client.post("/shield/api/global/enable", json={}, headers=headers)
+        assert (answer.status_code, "for operators" in answer.json()["error"]) == (403, True)
+        form = BrowserForm(client.get("/shield/routes/maintenance/").text).data
+        left = {"csrfmiddlewaretoken": form["csrfmiddlewaretoken"]}
+        assert client.post("/shield/logout", data=left, headers=HERE).headers["Location"] == "/shield/login"
+        assert client.get("/shield/").status_code == 302
+
+
+@pytest.mark.parametrize("engine", [None, "memory", MemoryBackend()])
+def test_it_wants_the_applications_own_engine(engine):
+    with pytest.raises(TypeError, match="own ShieldEngine"):
+        ShieldAdmin(engine=engine)
 
 
 def test_two_in_one_application_stay_apart():
