@@ -42,6 +42,7 @@ def test_any_text_is_a_key_or_is_refused_by_name(text):
         ("WS:/chat", None, "WS", "/chat"),
         ("shop:WS:/chat", "shop", "WS", "/chat"),
         ("get:/payments", "get", None, "/payments"),
+        ("http:/x", "http", None, "/x"),
         ("3d.printers_v-2:/x", "3d.printers_v-2", None, "/x"),
         ("GET:/jobs:run/12:30", None, "GET", "/jobs:run/12:30"),
         ("shop:GET:/a:b/c:/d", "shop", "GET", "/a:b/c:/d"),
@@ -81,6 +82,7 @@ def test_the_local_key_has_no_service():
         (":/x", "'' cannot name a service"),
         ("sh op:/x", "'sh op' cannot name a service"),
         ("http://shop.example/x", "write the path alone"),
+        ("https://shop.example/x", "write the path alone"),
         ("/a b", "white space"),
         ("/a\nb", "white space"),
         ("/a\x00", "white space"),
@@ -118,6 +120,13 @@ def test_everything_and_services_have_the_reserved_keys_that_clients_know():
     assert EVERYTHING.store_key == "__shield:global__"
     assert Scope.service("shop").store_key == "__shield:svc_global:shop__"
     assert Scope.of("__shield:global__") == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    "key", ["__shield:svc_global:shop", "__shield:svc_global:__", "__shield:global__x", "__shield:rl:GET:/x"]
+)
+def test_a_reserved_key_that_is_written_in_another_way_is_of_no_scope(key):
+    assert Scope.of(key) == Scope("store", key)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from shield_core.exceptions import (
     ShieldException,
 )
 from shield_core.keys import EVERYTHING, RouteKey, Scope
+from shield_core.ruleset import Ruleset
 from tests.rate_limit.counting import wait_until
 
 
@@ -238,6 +239,29 @@ class TestRoute:
             ("shop:/limited", False),
             ("shop:/pay", True),
         ]
+
+    def test_one_limit_anywhere_is_enough_for_requests_to_be_asked(self, shop):
+        bare = Ruleset.compile(shop.engine.ruleset.snapshot, {}, service="shop")
+        assert not bare.is_limited
+        shop.set_rate_limit_policy("/pay", "GET", "1/366d")
+        by_operator = shop.engine.ruleset.snapshot
+        assert Ruleset.compile(by_operator, {}, service="shop").is_limited
+        assert not Ruleset.compile(by_operator, {}, service="other").is_limited
+        shop.declare("GET:/x", rate_limit("1/s"))
+        assert bare.declare(shop.engine.replica.declared.values()).is_limited
+        shop.delete_rate_limit_policy("/pay", "GET")
+        shop.set_global_rate_limit("1/s")
+        assert Ruleset.compile(shop.engine.ruleset.snapshot, {}, service="other").is_limited
+
+    def test_paths_and_methods_that_nobody_has_declared_are_not_remembered(self, shop):
+        shop.set_global_rate_limit("1/366d")
+        rules = shop.engine.ruleset
+        for number in range(50):
+            assert rules.limits("GET", f"/unknown/{number}")
+            assert rules.limits(f"BREW{number}", "/pay")
+            rules.decide(f"BREW{number}", "/pay")
+        assert not rules._limits
+        assert not any("BREW" in method for table in rules._tables.values() for method in table)
 
 
 class Scoped:
