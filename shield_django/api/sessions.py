@@ -8,13 +8,11 @@ from django.contrib.auth import logout
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.response import Response
 
-from shield_core.plan import Authorship
 from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.errors import NotImplementedHere
-from shield_django.api.throttle import LoginThrottle
+from shield_django.api.throttle import guarded
 from shield_django.auth.principals import CHANGE
-from shield_django.auth.sources import source_of
 from shield_django.auth.tokens import Token
 
 
@@ -28,16 +26,14 @@ class Login(ControlView):
         control, said = self.control, self.said
         if control.authority.is_open:
             raise NotImplementedHere("This server is open: it has no users, and needs no login.")
-        source = source_of(self.request._request)
-        throttle = LoginThrottle(
-            self.request._request, control.name, said["username"], source.get("client_ip", "")
+        platform = said.get("platform", "cli")
+        token = guarded(
+            self.request._request,
+            said["username"],
+            platform,
+            lambda: self._token(said["username"], said["password"], platform),
         )
-        throttle.check()
-        token = self._token(said["username"], said["password"], said.get("platform", "cli"))
         if token is None:
-            if throttle.failed():
-                by: Authorship = {**source, "platform": said.get("platform", "cli")}
-                self.sync.note_failed_login(said["username"], **by)
             raise AuthenticationFailed("Invalid credentials")
         return {
             "token": control.tokens.sign(token),

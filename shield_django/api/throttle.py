@@ -10,13 +10,19 @@ from __future__ import annotations
 import json
 import logging
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
+from shield_core.exceptions import ShieldException
+from shield_core.plan import Authorship
 from shield_core.rate_limit.addresses import network_key
 from shield_django.api.errors import TooManyLogins
+from shield_django.auth.sources import source_of
+from shield_django.auth.tokens import Token
+from shield_django.control import control_of
 
 logger = logging.getLogger("shield.auth")
 
@@ -26,6 +32,23 @@ SOURCE = (30, 300)
 ACCOUNT = (50, 3600)
 #: How many failed logins are written into the audit log, whoever fails.
 AUDITED = (100, 3600)
+
+
+def guarded(
+    request: HttpRequest, username: str, platform: str, log_in: Callable[[], Token | None]
+) -> Token | None:
+    """Return what ``log_in`` does; None, for a wrong password, is counted. Raises TooManyLogins."""
+    control, source = control_of(request), source_of(request)
+    throttle = LoginThrottle(request, control.name, username, source.get("client_ip", ""))
+    throttle.check()
+    token = log_in()
+    if token is None and throttle.failed():
+        by: Authorship = {**source, "platform": platform}
+        try:
+            control.engine.sync.note_failed_login(username, **by)
+        except ShieldException as error:  # a Shield Server, as the store of a service, takes none
+            logger.warning("The failed login is not in the audit log: %s", error)
+    return token
 
 
 class LoginThrottle:

@@ -321,6 +321,17 @@ def test_its_admin_may_not_stop_everything(visit: Callable[..., Any], node: Node
     assert not node.engine.sync.get_global_maintenance().enabled
 
 
+def test_its_api_says_what_the_server_refuses(admin: Client, node: Node, settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.stream.urls"
+    kept = admin.post("/shield/api/global/enable", {}, content_type="application/json")
+    assert kept.status_code == 403
+    assert "This is for operators" in kept.json()["error"]
+    assert not node.engine.sync.get_global_maintenance().enabled
+    guess = {"username": "admin", "password": "a guess"}
+    login = admin.post("/shield/api/auth/login", guess, content_type="application/json")
+    assert (login.status_code, login.json()) == (401, {"error": "Invalid credentials"})
+
+
 @pytest.mark.django_db
 def test_its_admin_says_that_the_server_is_away(
     node: Node, settings: Any, service: str, admin_client: Client
