@@ -91,8 +91,7 @@ class JSONFirst(BaseContentNegotiation):
     """JSON for everybody; the view itself gives a browser its page when it knows who asks."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        media_type = request.content_type.partition(";")[0].strip().lower()
-        return next((one for one in parsers if one.media_type == media_type), None)
+        return next((one for one in parsers if one.media_type == _media_type(request)), None)
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
@@ -103,10 +102,16 @@ class JSONFirst(BaseContentNegotiation):
 
 def refuse_forms(request: Request) -> None:
     """Refuse whatever type an HTML form can send, also without a body: it may come from any site."""
-    if request.content_type and "json" not in request.content_type and request.method not in ("GET", "HEAD"):
+    media_type = _media_type(request)
+    if media_type not in ("", JSONBody.media_type) and request.method not in ("GET", "HEAD"):
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if length != "0" or request.content_type.startswith(_FORMS):
+        if length != "0" or media_type in _FORMS:
             raise UnsupportedMediaType(request.content_type)
+
+
+def _media_type(request: Request) -> str:
+    """Return the type of the body without its parameters."""
+    return request.content_type.partition(";")[0].strip().lower()
 
 
 def measure_body(request: HttpRequest, limit: int) -> None:

@@ -89,8 +89,21 @@ def test_what_is_said_not_to_be_utf_8_is_refused(memory_plane, charset):
     assert memory_plane.operator()("GET", "routes?x=%41", headers=headers).status_code == 415
 
 
+@pytest.mark.parametrize("content_type", ["application/JSON", "Application/Json; Charset=UTF-8"])
+def test_the_type_of_a_body_is_known_in_any_letters(memory_plane, content_type):
+    answer = memory_plane.operator()("POST", f"{ROUTE}/disable", b"{}", content_type=content_type)
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
-    "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
+    "content_type",
+    [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain",
+        "Text/Plain",
+        "text/plain; x=application/json",
+    ],
 )
 @pytest.mark.parametrize("body", [b"", b'{"reason": "x"}'])
 def test_what_a_form_of_any_site_can_send_is_refused(started, content_type, body):
