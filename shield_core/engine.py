@@ -18,6 +18,7 @@ from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.sync import SyncShieldBackend, awaited
 from shield_core.declarations import Declaration
+from shield_core.exceptions import InvalidInputError
 from shield_core.keys import Facet, RouteKey, check_service, parse_store_key
 from shield_core.models import (
     RateLimitResult,
@@ -179,7 +180,12 @@ class ShieldEngine(
     def decide(
         self, method: str, path: str, *, at: datetime | None = None, trace: Trace | None = None
     ) -> Decision:
-        """Decide on a request to the route template ``path``, without I/O once rules are loaded."""
+        """Decide on a request to the route template ``path``, without I/O once rules are loaded.
+
+        ``at`` (aware) is another moment than now. Raises InvalidInputError for one without a time zone.
+        """
+        if at is not None and at.tzinfo is None:
+            raise InvalidInputError(f"{at.isoformat()} names no time zone.")
         return self.ruleset.decide(method, path, at=at, trace=trace)
 
     async def check(

@@ -367,6 +367,7 @@ class Replica:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread = None
+        self._while_loading = None
         self._waited = False
         self._reporter.after_fork()
         self._retries = Retries(self._backend.reconnect_delay)

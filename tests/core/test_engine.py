@@ -126,6 +126,11 @@ async def test_check_raises_what_blocks(shop, path, method, error):
     assert await shop("check", "/x") is None
 
 
+async def test_a_decision_at_a_moment_without_a_time_zone_is_refused(shop):
+    with pytest.raises(InvalidInputError, match="names no time zone"):
+        shop.engine.decide("GET", "/x", at=datetime(2027, 1, 1))
+
+
 @pytest.mark.parametrize("scope", ["global", "service"])
 async def test_maintenance_of_a_wider_scope(backend, make_engine, scope):
     name = [] if scope == "global" else ["shop"]
