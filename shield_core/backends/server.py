@@ -26,9 +26,6 @@ from shield_core.backends.base import SyncNativeBackend
 from shield_core.exceptions import (
     BackendError,
     InvalidInputError,
-    NotAllowedError,
-    NotAuthenticatedError,
-    RefusedError,
     ServerError,
     ShieldException,
 )
@@ -36,6 +33,7 @@ from shield_core.keys import check_service, is_route_key
 from shield_core.models import AuditEntry, Instance, RateLimitHit, RouteState
 from shield_core.remote.connection import Connection, whatever_is_refused
 from shield_core.remote.credentials import credentials
+from shield_core.remote.fallback import Fallback, Unheard
 from shield_core.remote.kept import KeptSnapshot, default_path
 from shield_core.remote.paging import read_pages
 from shield_core.remote.reading import Reader
@@ -47,10 +45,6 @@ _FIRST_ANSWER = 10.0
 _FIRST_EVENT = 10.0
 #: Seconds between two looks at a stream that is beginning.
 _MOMENT = 0.2
-#: Streams that fail one after the other, before it is asked without one.
-_FAILED_STREAMS = 3
-#: Seconds without a stream: the first time, and at most.
-_WITHOUT_STREAM = (60.0, 900.0)
 #: Seconds over which a server may spread the acknowledgements of all its services.
 _LONGEST_TURN = 60.0
 #: Seconds that a node may be behind what is known here, before it is believed that the store went back.
@@ -116,10 +110,8 @@ class ShieldServerBackend(SyncNativeBackend):
         self._whole: tuple[str, Snapshot] | None = None
         self._lock = threading.Lock()
         self._stream: Stream | None = None
-        self._failed_streams = 0
-        self._without_stream_until = 0.0
+        self._fallback = Fallback(reconnect_delay)
         self._next_poll = 0.0
-        self._times_without = 0
         self._behind_since: float | None = None
         self._woken = threading.Event()
         #: The revision that the server knows this process to have applied.
@@ -196,7 +188,7 @@ class ShieldServerBackend(SyncNativeBackend):
         if not timeout:
             return _since(since, self._ask().cursor)
         self._follower = threading.get_ident()
-        if time.monotonic() < self._without_stream_until:
+        if self._fallback.holds:
             return self._poll(since, timeout)
         if self._stream is None:
             self._stream = self._begin(since)
@@ -205,8 +197,10 @@ class ShieldServerBackend(SyncNativeBackend):
         except BackendError as error:
             self._let_go(self._stream)
             self.connection.next_node()
-            if self._gives_up_streaming(error) and isinstance(error, _Unheard):
-                return self._poll(since, timeout)
+            if self._fallback.begins(error):
+                self._next_poll = 0.0
+                if isinstance(error, Unheard):
+                    return self._poll(since, timeout)
             raise  # two questions at once, again and again, would be a storm
 
     def wake(self) -> None:
@@ -250,9 +244,9 @@ class ShieldServerBackend(SyncNativeBackend):
         """Raise BackendError when a stream does not begin as streams do."""
         if stream.answered_at is None:
             if now - stream.begun_at > _FIRST_ANSWER:
-                raise _Unheard(f"{self.connection.address} does not begin a stream in time.")
+                raise Unheard(f"{self.connection.address} does not begin a stream in time.")
         elif now - stream.answered_at > _FIRST_EVENT:
-            raise _Unheard(f"{self.connection.address} begins a stream, and nothing of it comes.")
+            raise Unheard(f"{self.connection.address} begins a stream, and nothing of it comes.")
 
     def _told(self, stream: Stream, since: Cursor, commits: Changes) -> Changes:
         self.durable = stream.durable
@@ -265,29 +259,8 @@ class ShieldServerBackend(SyncNativeBackend):
     def _let_go(self, stream: Stream) -> None:
         self._stream = None
         if stream.heard > 1:  # also something after its beginning: so streams do get through
-            self._failed_streams = self._times_without = 0
+            self._fallback.ends()
         stream.close()
-
-    def _gives_up_streaming(self, error: BackendError) -> bool:
-        """Whether to go on without a stream for a while: it does not get through, but other requests may."""
-        if isinstance(error, NotAuthenticatedError | NotAllowedError):
-            return False
-        self._failed_streams += 1
-        unheard = isinstance(error, _Unheard) or (isinstance(error, RefusedError) and error.status == 501)
-        if not unheard and not self._times_without and self._failed_streams < _FAILED_STREAMS:
-            return False
-        self._failed_streams = 0
-        if unheard or self._times_without:
-            first, longest = _WITHOUT_STREAM
-            pause = min(first * 2 ** max(self._times_without - 1, 0), longest)
-        else:
-            # Other requests may work because the server has just come back. They are tried once, at least,
-            # whatever the pause before it.
-            pause = 3 * self.reconnect_delay
-        self._times_without = max(self._times_without, int(unheard)) + 1
-        self._without_stream_until = time.monotonic() + pause * random.uniform(0.8, 1.2)
-        self._next_poll = 0.0
-        return True
 
     def _poll(self, since: Cursor, timeout: float) -> Changes:
         """Ask whether anything has changed, when it is time to."""
@@ -303,9 +276,7 @@ class ShieldServerBackend(SyncNativeBackend):
             self._known = self._forward(self._ask())
         except BackendError:
             self.connection.next_node()
-            # It is not the streams that do not get through: the server has been away.
-            self._without_stream_until = 0.0
-            self._times_without = max(0, self._times_without - 1)
+            self._fallback.is_no_help()
             raise
         changes = _since(since, self._known.cursor)
         if changes.reset:
@@ -384,7 +355,7 @@ class ShieldServerBackend(SyncNativeBackend):
 
     def read_audit_sync(self, query: AuditQuery) -> list[AuditEntry]:
         names = {"route": query.path, "service": query.service, "actor": query.actor, "action": query.action}
-        names |= {"platform": query.platform, "search": query.search}
+        names |= {"platform": query.platform, "search": query.search, "id": query.id}
         params = {name: value for name, value in names.items() if value}
         if query.since is not None:
             params["since"] = query.since.isoformat()
@@ -400,10 +371,6 @@ def _since(since: Cursor, now: Cursor) -> Changes:
     """Return that nothing has changed, or that the whole state is to be loaded."""
     is_known = now.epoch == since.epoch and now.revision <= since.revision
     return Changes(since) if is_known else Changes(now, reset=True)
-
-
-class _Unheard(ServerError):
-    """A stream was opened, and nothing of it gets through."""
 
 
 def _is_registration(commit: Commit) -> bool:

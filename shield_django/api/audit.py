@@ -16,17 +16,12 @@ class Audit(ControlView):
 
     @operation(list[AuditEntry], asks=bodies.AuditQuery)
     def get(self) -> Any:
-        asked = self.asked
-        route = asked.get("route")
+        asked = dict(self.asked)
+        route = asked.pop("route", None)
         entries = self.sync.get_audit_log(
             self.target(route) if route else None,
-            asked.get("limit", 100),
-            asked.get("service") or self.service,
-            asked.get("actor"),
-            asked.get("action"),
-            asked.get("since"),
-            asked.get("cursor"),
-            asked.get("platform"),
+            entry_id=asked.pop("id", None),
+            **{**asked, "service": self.service},
         )
         self.unless_known(one.id for one in entries)
         return [one.model_dump(mode="json") for one in entries]

@@ -337,12 +337,17 @@ class ResetQuery(ChangeQuery):
 
 
 class AuditQuery(Query):
-    """``cursor`` is the id of the last entry that is known; ``since`` is ISO 8601 with a zone."""
+    """``cursor`` is the id of the last entry that is known; ``since`` is ISO 8601 with a zone.
+
+    ``search`` looks for a text in path, actor, reason and note.
+    """
 
     route = Text(max_length=500, required=False, allow_blank=False)
     actor = Text(max_length=255, required=False, allow_blank=False)
     action = Text(max_length=64, required=False, allow_blank=False)
     platform = Text(max_length=32, required=False, allow_blank=False)
+    search = Text(max_length=200, required=False, allow_blank=False)
+    id = Text(max_length=64, required=False, allow_blank=False)
     since = Moment(required=False)
     limit = Whole(text=True, required=False, min_value=0, max_value=_MOST)
     cursor = Text(max_length=64, required=False, allow_blank=False)

@@ -29,12 +29,20 @@ def log(plane, olga):
         ("route=payments:GET:/payments&limit=2", ["p4", "p3"]),
         ("route=GET:/payments&service=payments&limit=1", ["p4"]),
         ("platform=sdk", []),
+        ("search=P4", ["p4"]),
+        ("search=viktor&limit=1", ["o4"]),
+        ("id=0123", []),
         ("actor=nobody", []),
         ("limit=0", []),
     ],
 )
 def test_filters_work_before_the_limit(log, query, reasons):
     assert [entry["reason"] for entry in log("GET", f"audit?{query}").json()] == reasons
+
+
+def test_an_entry_is_found_by_its_id(log):
+    wanted = log("GET", "audit?limit=3").json()[-1]
+    assert log("GET", f"audit?id={wanted['id']}").json() == [wanted]
 
 
 def test_a_cursor_goes_on_where_a_page_ended(log):

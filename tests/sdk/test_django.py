@@ -290,6 +290,21 @@ def test_with_an_operator_s_token_its_admin_shows_all(
 
 
 @pytest.mark.django_db
+def test_with_an_operator_s_token_its_admin_searches_the_servers_log(
+    settings: Any, node: Node, admin: Client, service: str
+) -> None:
+    tokens, fingerprint = node.control.tokens, node.control.authority.fingerprint("olga")
+    settings.SHIELD_TOKEN = tokens.sign(tokens.make("olga", "cli", fingerprint=fingerprint))
+    for reason in ("the needle", "the hay"):
+        node.engine.sync.disable(f"{service}:/shop/cart/", reason)
+    found = text_of(admin.get("/admin/shield/auditlogentry/?q=needle"))
+    assert "the needle" in found
+    assert "the hay" not in found
+    (entry,) = node.engine.sync.get_audit_log(search="needle")
+    assert "the needle" in text_of(admin.get(f"/admin/shield/auditlogentry/{entry.id}/change/"))
+
+
+@pytest.mark.django_db
 def test_its_admin_closes_a_route_on_the_server(visit: Callable[..., Any], node: Node, service: str) -> None:
     saved = visit("/admin/shield/route/{key}/change/", {"status": "disabled", "reason": "in the admin"})
     assert saved.status_code == 302, text_of(saved)
