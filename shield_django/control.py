@@ -36,8 +36,7 @@ class ControlPlane:
     """``secret_keys``: the first signs tokens, all verify them. Expiries are in seconds.
 
     ``num_proxies`` are trusted to tell a client's address. ``public_url`` is where browsers reach it.
-    ``name`` tells its tokens apart from those of another with the same key, ``cookie_prefix`` its cookies
-    from those of others on the same host.
+    ``name`` tells its tokens and cookies apart from those of another with the same key or on the same host.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class ControlPlane:
         public_url: str = "",
         num_proxies: int = 0,
         name: str = "",
-        cookie_prefix: str = "shield",
     ) -> None:
         self.engine = engine
         self.authority = authority
@@ -62,7 +60,7 @@ class ControlPlane:
         self.public_url = public_url
         self.num_proxies = num_proxies
         self.name = name
-        self.cookie_prefix = cookie_prefix
+        self.cookie_prefix = name or "shield"
         self._form_key = keys[0]
         self.hub = Hub(engine)
 

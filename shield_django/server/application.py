@@ -87,6 +87,8 @@ class ShieldServer:
         made = None if engine is not None or self._migrates else _made(backend)
         redis_url = getattr(made, "url", "")
         configuration.configure(keys[0] if keys else get_random_secret_key(), database, redis_url)
+        if auth == "django":
+            configuration.require_users()
         if self._migrates:
             configuration.require_database()
             self._migrates = configuration.settings_are_own()
@@ -108,8 +110,7 @@ class ShieldServer:
             sdk_token_expiry=sdk_token_expiry,
             public_url=public_url,
             num_proxies=trusted_proxies,
-            name=name,
-            cookie_prefix=name or _next_name(),
+            name=name or _next_name(),
         )
         self._pages: Application = Handler()
         self._stream: Application = stream_application
@@ -118,7 +119,7 @@ class ShieldServer:
         self._warn()
 
     def __repr__(self) -> str:
-        return f"<ShieldServer {self.control.name or self.control.cookie_prefix}>"
+        return f"<ShieldServer {self.control.cookie_prefix}>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -281,9 +282,9 @@ def _may_be_a_worker() -> bool:
 
 
 def _next_name() -> str:
-    """Return a name for the cookies of a server without one; the order in a module does not change."""
+    """Return a name for a server without one, none for the first; the order in a module does not change."""
     number = next(_numbers)
-    return "shield" if number == 1 else f"shield{number}"
+    return "" if number == 1 else f"shield{number}"
 
 
 def _tell_of_failure(starting: asyncio.Task[None]) -> None:

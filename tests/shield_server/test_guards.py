@@ -276,6 +276,16 @@ def test_names_separate_servers_that_share_a_key_and_a_host(make):
     assert olga.get("/").status_code == 302
 
 
+@pytest.mark.parametrize("platform", ["cli", "sdk"])
+def test_tokens_are_of_one_server_of_a_process_also_where_two_have_the_same_key_and_users(make, platform):
+    first, second = make(), make()
+    said = {"username": "olga", "password": "secret", "platform": platform, "app_id": "payments"}
+    token = Visitor(first).ask("POST", "/api/auth/login", json=said).json()["token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert Visitor(first).get("/api/auth/me", bearer).status_code == 200
+    assert Visitor(second).get("/api/auth/me", bearer).status_code == 401
+
+
 # -- what pages say of themselves -------------------------------------------------------------
 
 
