@@ -85,6 +85,15 @@ def require_database() -> None:
         )
 
 
+def require_users() -> None:
+    """Raise ImproperlyConfigured where this process has no users of a Django project."""
+    if _made_here:
+        raise ImproperlyConfigured(
+            'auth="django" means the users of a Django project, and this process has none: name its settings '
+            "in DJANGO_SETTINGS_MODULE, or give names and passwords."
+        )
+
+
 def settings_are_own() -> bool:
     """Whether a server made this process's settings."""
     return _made_here

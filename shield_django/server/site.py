@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,15 +20,19 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from shield_core.exceptions import NotAllowedError
 from shield_core.plan import Authorship
 from shield_core.texts import CONTROL
 from shield_django.admin.site import ShieldAdminSite
 from shield_django.api.errors import TooManyLogins
-from shield_django.api.throttle import LoginThrottle
+from shield_django.api.throttle import guarded
 from shield_django.auth.principals import DASHBOARD, principal_in
+from shield_django.auth.sources import source_of
 from shield_django.auth.tokens import Token
-from shield_django.control import ControlPlane, control_of
+from shield_django.control import control_of
 from shield_django.models import AuditLogEntry, RateLimit, Route
+
+logger = logging.getLogger("shield.server")
 
 _FORM_METHODS = ["GET", "HEAD", "POST"]
 #: Pages of Django's own site that need its users, its tables or a cross-reference between sites.
@@ -85,7 +90,13 @@ class ServerSite(ShieldAdminSite):
         status, headers = (400 if form.errors else 200), {}
         if request.method == "POST" and form.is_valid():
             try:
-                token = _log_in(control, request, **form.cleaned_data)
+                said = form.cleaned_data
+                token = guarded(
+                    request,
+                    said["username"],
+                    DASHBOARD,
+                    lambda: control.operator_token(request, **said, platform=DASHBOARD),
+                )
             except TooManyLogins as refused:
                 status, headers = 429, {"Retry-After": str(refused.wait)}
                 form.add_error(None, str(refused.detail))
@@ -120,10 +131,12 @@ class ServerSite(ShieldAdminSite):
         """End the session on every node, and the streams that its token holds open."""
         control, user = control_of(request), principal_in(request)
         if user is not None and user.token is not None:
-            by = Authorship(
-                actor=user.username, platform=DASHBOARD, client_ip=request.META.get("REMOTE_ADDR", "")
-            )
-            control.engine.sync.revoke_token(user.token.id, user.token.record, **by)
+            by: Authorship = {**source_of(request), "actor": user.username, "platform": DASHBOARD}
+            try:
+                control.engine.sync.revoke_token(user.token.id, user.token.record, **by)
+            except NotAllowedError as error:
+                # The store is a Shield Server's, where a service revokes nothing; this browser forgets it.
+                logger.warning("The login of %s is ended in this browser only: %s", user.username, error)
         response = HttpResponseRedirect(reverse("admin:login", current_app=self.name))
         response.delete_cookie(control.session_cookie)
         return response
@@ -135,17 +148,6 @@ class ServerSite(ShieldAdminSite):
         if url_has_allowed_host_and_scheme(asked, here, require_https=request.is_secure()):
             return asked
         return reverse("admin:index", current_app=self.name)
-
-
-def _log_in(control: ControlPlane, request: HttpRequest, username: str, password: str) -> Token | None:
-    """Return a token for the right password. Raises TooManyLogins."""
-    address = request.META.get("REMOTE_ADDR", "")
-    throttle = LoginThrottle(request, control.name, username, address)
-    throttle.check()
-    token = control.operator_token(request, username, password, DASHBOARD)
-    if token is None and throttle.failed():
-        control.engine.sync.note_failed_login(username, platform=DASHBOARD, client_ip=address)
-    return token
 
 
 def _is_left_out(one: URLPattern | URLResolver) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from shield_core.engine import ShieldEngine
-from shield_django.server import ShieldServer
+from shield_django.server import ShieldServer, configuration
 from shield_django.server.configuration import database_of, own_settings
 from tests.shield_server.test_guards import MAINTENANCE, Visitor
 
@@ -34,6 +34,12 @@ from tests.shield_server.test_guards import MAINTENANCE, Visitor
 def test_a_wrong_argument_says_what_to_do(options, said):
     with pytest.raises(ImproperlyConfigured, match=said):
         ShieldServer(**options)
+
+
+def test_without_a_project_there_are_no_users_of_one(monkeypatch):
+    monkeypatch.setattr(configuration, "_made_here", True)
+    with pytest.raises(ImproperlyConfigured, match="name its settings in DJANGO_SETTINGS_MODULE"):
+        ShieldServer("memory", auth="django")
 
 
 @pytest.mark.parametrize(
