@@ -209,7 +209,7 @@ def timing(held: Held, now: datetime) -> str:
             "end": time_text(window.end, window.start),
         }
     block = block_of(held, now)
-    end = {"end": time_text(window.end, now), "left": timeuntil(local(window.end), depth=1)}
+    end = {"end": time_text(window.end, now), "left": timeuntil(local(window.end))}
     if block is not None and block.window is None:
         return _("the window until %(end)s lifts nothing") % end
     return _("until %(end)s (%(left)s)") % end

@@ -211,7 +211,7 @@ class MaintenanceForm(StateForm[GlobalMaintenanceConfig]):
     def __init__(self, data: Any = None, **options: Any) -> None:
         super().__init__(data, **options)
         self.fields["status"].choices = [  # type: ignore[attr-defined]
-            (_ACTIVE.value, _("no maintenance")),
+            (_ACTIVE.value, _("only in the window") if self._known_window else _("no maintenance")),
             (_MAINTENANCE.value, _("maintenance, until somebody ends it")),
         ]
 

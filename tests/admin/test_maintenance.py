@@ -68,12 +68,14 @@ def test_all_that_it_asks_is_stored(operator, sync, page, scope, name):
 
 @by_scope
 def test_until_an_end(operator, sync, page, scope, name):
-    end = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
-    change(operator, page, reason="short", **moment("window_end", end))
+    end = (datetime.now(UTC) + timedelta(hours=1, minutes=50)).replace(microsecond=0)
+    response = change(operator, page, reason="short", **moment("window_end", end))
+    assert "(1 hour, 49 minutes)" in messages_of(response)[0].replace("\xa0", " ")
     config = sync.get_maintenance(scope)
     assert not config.enabled
     assert config.window.end == end
     assert config.in_force(datetime.now(UTC))
+    assert "only in the window" in text_of(operator.get(page))
 
 
 @by_scope
