@@ -13,6 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from shield_core.exceptions import InvalidKeyError
+from shield_core.keys import check_service
+
 #: Compared with the password of somebody who does not exist, so that both take the same time.
 _NOBODY = "nobody"
 
@@ -61,18 +64,18 @@ class Open(Authority):
 
 
 class Passwords(Authority):
-    """Usernames and passwords; a password may be one of Django's hashes."""
+    """Usernames and passwords; a password may be one of Django's hashes. They are of ``argument``."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]], argument: str = "auth=") -> None:
         self._passwords: dict[str, str] = {}
         for username, password in pairs:
             if not username or not password:
-                raise ImproperlyConfigured("auth= needs a name and a password that are not empty.")
+                raise ImproperlyConfigured(f"{argument} needs a name and a password that are not empty.")
             if username in self._passwords:
-                raise ImproperlyConfigured(f"auth= names {username!r} twice.")
+                raise ImproperlyConfigured(f"{argument} names {username!r} twice.")
             self._passwords[username] = password
         if not self._passwords:
-            raise ImproperlyConfigured("auth= names nobody; leave it out for an open server.")
+            raise ImproperlyConfigured(f"{argument} names nobody; leave it out for an open server.")
         self._a_hash = next(filter(_is_hash, self._passwords.values()), None)
 
     def check(self, request: HttpRequest, username: str, password: str) -> str | None:
@@ -134,7 +137,12 @@ class Services:
     """``services={name: password}``: credentials that log in as a service, never as an operator."""
 
     def __init__(self, passwords: Mapping[str, str]) -> None:
-        self._authority = Passwords(passwords.items()) if passwords else None
+        for service in passwords:
+            try:
+                check_service(service)
+            except InvalidKeyError as error:
+                raise ImproperlyConfigured(f"services= names no service: {error}") from None
+        self._authority = Passwords(passwords.items(), "services=") if passwords else None
 
     def check(self, request: HttpRequest, service: str, password: str) -> bool:
         return self._authority is not None and self._authority.check(request, service, password) is not None

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from shield_django.api import throttle
 from shield_django.api.throttle import ACCOUNT, PAIR, SOURCE
-from shield_django.auth.authorities import Passwords
+from shield_django.auth.authorities import Passwords, Services
 from shield_django.control import ControlPlane
 from tests.api.conftest import PASSWORD, SECRET, USERS, Plane
 from tests.conftest import eventually
@@ -156,6 +157,19 @@ def test_credentials_of_a_service_log_in_no_operator_and_no_other_service(with_s
     assert log_in(with_services, "payments", "for payments").status_code == 401
     other = log_in(with_services, "payments", "for payments", platform="sdk", app_id="orders")
     assert other.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "passwords, said",
+    [
+        ({"payments": "x", "No Service": "x"}, "services= names no service: 'No Service'"),
+        ({"": "x"}, "services= names no service"),
+        ({"payments": ""}, "services= needs a name and a password"),
+    ],
+)
+def test_credentials_of_no_service_are_refused_at_the_start(passwords, said):
+    with pytest.raises(ImproperlyConfigured, match=said):
+        Services(passwords)
 
 
 # -- the end of tokens ----------------------------------------------------------------------
