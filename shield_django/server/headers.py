@@ -20,12 +20,16 @@ _HEADERS = (
 
 
 def protected(send: Send) -> Send:
-    """Return a ``send`` that adds these headers to the response, unless it has them."""
+    """Return a ``send`` that adds these headers to the response, unless it has them.
+
+    All names become lower-case, as ASGI has them and Django has not: a middleware around this server, such
+    as Starlette's GZipMiddleware, would not find the length that it has to correct.
+    """
 
     async def send_protected(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
-            present = {bytes(name).lower() for name, _ in headers}
+            headers = [(bytes(name).lower(), value) for name, value in message.get("headers", ())]
+            present = {name for name, _ in headers}
             policy = (b"content-security-policy", _policy().encode())
             added = [one for one in (policy, *_HEADERS) if one[0] not in present]
             message = {**message, "headers": [*headers, *added]}

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
 
 from shield_core.backends.memory import MemoryBackend
@@ -121,6 +122,26 @@ def test_a_page_elsewhere_that_the_application_lets_in_uses_the_api_with_a_token
         bearer = {**front, "Authorization": f"Bearer {token}"}
         answer = client.post("/shield/api/global/enable", json={}, headers=bearer)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, front["Origin"])
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_middleware_around_it_may_change_answers(is_streamed):
+    _, app = make()
+    if is_streamed:
+
+        @app.middleware("http")
+        async def pass_on(request, call_next):
+            return await call_next(request)
+
+    app.add_middleware(GZipMiddleware)
+    with TestClient(app, follow_redirects=False) as client:
+        log_in(client)
+        for path in ("/shield/routes/", "/shield/api/schema", "/shield/static/shield/admin.css"):
+            answer = client.get(path)
+            assert answer.status_code == 200
+            assert answer.headers["Content-Encoding"] == "gzip"
+            length = answer.headers.get_list("Content-Length")
+            assert length in ([], [str(answer.num_bytes_downloaded)])
 
 
 @pytest.mark.servers
