@@ -21,7 +21,10 @@ _NOBODY = "nobody"
 
 
 class AuthBackend(Protocol):
-    """What ``auth=`` may be besides usernames and passwords."""
+    """What ``auth=`` may be besides usernames and passwords.
+
+    It may have ``fingerprint(username)`` too: a text that changes with the password, whose tokens end then.
+    """
 
     def authenticate_user(self, username: str, password: str) -> Any:
         """Return something true when the password is right; sync or async."""

@@ -127,6 +127,40 @@ def test_no_page_of_another_site_changes_an_open_server(started, headers, status
     assert plane.sync.get_global_maintenance().enabled is (status == 200)
 
 
+class Directory:
+    """People whom something else knows."""
+
+    def __init__(self) -> None:
+        self.passwords = {"olga": PASSWORD}
+
+    def authenticate_user(self, username, password):
+        return self.passwords.get(username) == password
+
+
+class SlowDirectory(Directory):
+    async def authenticate_user(self, username, password):
+        return super().authenticate_user(username, password)
+
+
+class DirectoryThatTells(Directory):
+    def fingerprint(self, username):
+        return str(hash(self.passwords[username]))
+
+
+@pytest.mark.parametrize(
+    "directory, ends", [(Directory, False), (SlowDirectory, False), (DirectoryThatTells, True)]
+)
+def test_something_else_may_know_the_operators(started, directory, ends):
+    people = directory()
+    plane = started(auth=people)
+    assert log_in(plane, password="wrong").status_code == 401
+    assert log_in(plane, "nobody").status_code == 401
+    token = log_in(plane).json()["token"]
+    assert plane.caller(token)("GET", "routes").status_code == 200
+    people.passwords["olga"] = "another one"
+    assert plane.caller(token)("GET", "routes").status_code == (401 if ends else 200)
+
+
 # -- services -------------------------------------------------------------------------------
 
 
