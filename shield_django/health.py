@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, JsonResponse
 from django.utils.decorators import method_decorator
@@ -9,6 +11,7 @@ from django.views import View
 
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import BackendError
+from shield_core.replica import Status
 from shield_django.control import control_of
 
 
@@ -31,9 +34,16 @@ class Ready(View):
         if engine.status().state == "cold":
             engine.replica.ready()
         found = engine.status()
-        ready = found.state != "cold" and (found.seconds_since_contact is not None or _answers(engine))
-        said = {"status": "ready" if ready else "starting", "store": found.state, "revision": found.revision}
-        return JsonResponse(said, status=200 if ready else 503)
+        seen = found.seconds_since_contact is not None or (found.state != "cold" and _answers(engine))
+        status, said = readiness(found, was_seen=seen)
+        return JsonResponse(said, status=status)
+
+
+def readiness(found: Status, *, was_seen: bool) -> tuple[int, dict[str, Any]]:
+    """Return the answer of a process whose store ``was_seen`` by now, or not yet."""
+    ready = found.state != "cold" and was_seen
+    said = {"status": "ready" if ready else "starting", "store": found.state, "revision": found.revision}
+    return 200 if ready else 503, said
 
 
 def _answers(engine: ShieldEngine) -> bool:

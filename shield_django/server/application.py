@@ -95,7 +95,8 @@ class ShieldServer:
 
         # Only now, because these read settings or have models.
         from shield_django.auth.authorities import authority_from
-        from shield_django.control import ControlPlane
+        from shield_django.control import SCOPE_KEY, ControlPlane
+        from shield_django.health import readiness
         from shield_django.server.handler import Handler
         from shield_django.stream.app import stream_application
 
@@ -112,6 +113,8 @@ class ShieldServer:
             num_proxies=trusted_proxies,
             name=name or _next_name(),
         )
+        self._own = {SCOPE_KEY: self.control}
+        self._readiness = readiness
         self._pages: Application = Handler()
         self._stream: Application = stream_application
         self._started: asyncio.Future[None] | None = None
@@ -148,8 +151,6 @@ class ShieldServer:
     # -- requests ---------------------------------------------------------------------------
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from shield_django.control import SCOPE_KEY
-
         _, path = self._addresses.split(scope)
         answer = protected(send)
         if path in ("/healthz", "/readyz"):
@@ -157,7 +158,7 @@ class ShieldServer:
             await self._tell_health(scope, answer, path)
             return
         try:
-            scope = {**self._addresses.seen_by_client(scope), SCOPE_KEY: self.control}
+            scope = {**self._addresses.seen_by_client(scope), **self._own}
             await self._ensure_started()
         except BadHost as error:
             await _refuse(answer, path, 400, str(error))
@@ -186,9 +187,7 @@ class ShieldServer:
         with suppress(BackendError):
             await self._ensure_started()
         found = self.engine.status()
-        ready = found.state != "cold" and found.seconds_since_contact is not None
-        said = {"status": "ready" if ready else "starting", "store": found.state, "revision": found.revision}
-        await _send_json(send, 200 if ready else 503, said)
+        await _send_json(send, *self._readiness(found, was_seen=found.seconds_since_contact is not None))
 
     # -- life cycle -------------------------------------------------------------------------
 

@@ -128,7 +128,7 @@ class EventStream:
             return
         self._ended = why
         if self._sender is None:
-            self._sender = asyncio.get_running_loop().create_task(self._say_goodbye())
+            self._send_waiting()
         else:
             # It says goodbye when it is done; but who does not read will not hear it.
             asyncio.get_running_loop().call_later(_PATIENCE, self._cut_off, why)
