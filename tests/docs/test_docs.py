@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+from datetime import UTC
 from pathlib import Path
+from types import SimpleNamespace
 
+import click
 import pytest
 
 from shield_core.cli.app import app
@@ -74,6 +78,18 @@ def anchors(page: Path) -> set[str]:
 def test_code_can_be_pasted(document):
     for code in re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S):
         compile(code, document.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+
+
+@each_document
+def test_command_lines_are_understood(document):
+    """Their words and options, that is; what they do is tested where they are."""
+    for block in re.findall(r"^```console\n(.*?)^```", document.read_text(), re.M | re.S):
+        for line in re.findall(r"^\$ (?:\w+=\S+ )*(?:(?:python )?manage\.py )?shield (.+)", block, re.M):
+            command, words = app, shlex.split(line.partition(" > ")[0], comments=True)
+            context = click.Context(app, obj=SimpleNamespace(zone=UTC))
+            while isinstance(command, click.Group):
+                name, command, words = command.resolve_command(context, words)
+            command.make_context(name, words, parent=context)
 
 
 def test_every_picture_is_shown():
