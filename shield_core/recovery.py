@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Facet, parse_store_key
-from shield_core.models import AuditEntry, GlobalMaintenanceConfig, RateLimitReset, RouteState, StoredObject
+from shield_core.models import GlobalMaintenanceConfig, RateLimitReset, RouteState, StoredObject
 from shield_core.plan import ClearOverride, Command, DeleteLimit, SetScopeMaintenance
 from shield_core.snapshot import Commit, Snapshot, Write
 
@@ -66,11 +66,9 @@ class Restore(Command):
         anew = set(_operator_keys(snapshot.objects.items()))
         keys = [key for key in _operator_keys(self.kept.objects.items()) if key not in anew]
         request = snapshot.objects[RESTORE_KEY]
-        entry = AuditEntry(
-            timestamp=self.now,
-            action="store_restored",
+        entry = self._entry(
+            "store_restored",
             actor=request.updated_by or "system",
-            platform=self.by.get("platform", "system"),
             reason=getattr(request, "reason", ""),
             details={"restored": sorted(keys)},
         )
@@ -87,15 +85,7 @@ class ResetEverything(Command):
         keys = _operator_keys(snapshot.objects.items())
         parts = [self._lift(key).plan(snapshot) for key in keys if parse_store_key(key)[0] is not Facet.TOKEN]
         mark = Write(ACCEPTED_KEY, GlobalMaintenanceConfig(**self._stamp))
-        entry = AuditEntry(
-            timestamp=self.now,
-            action="override_cleared",
-            actor=self.by.get("actor", "system"),
-            platform=self.by.get("platform", "system"),
-            reason=self.reason,
-            note=self.by.get("note", ""),
-            details={"reset": "all"},
-        )
+        entry = self._entry("override_cleared", details={"reset": "all"})
         expect = {ACCEPTED_KEY: snapshot.revision_of(ACCEPTED_KEY)}
         return Commit(
             (*(write for part in parts for write in part.writes), mark),

@@ -67,22 +67,21 @@ class Command(ABC):
         revision = before.revision if before else 0
         self._check_expected(scope, revision)
         service = getattr(after or before, "service", None) if scope.kind == "token" else scope.owner
-        entry = AuditEntry(
-            timestamp=self.now,
+        entry = self._entry(
+            action,
             path=scope.store_key,
             service=service,
-            action=action,
-            actor=self.by.get("actor", "system"),
-            platform=self.by.get("platform", "system"),
-            reason=self.reason,
-            note=self.by.get("note", ""),
-            request_id=self.by.get("request_id", ""),
-            client_ip=self.by.get("client_ip", ""),
             previous_status=previous,
             new_status=new,
             details=_difference(before, after),
         )
         return Commit((Write(store_key, after),), (entry,), {store_key: revision}, store_key)
+
+    def _entry(self, action: str, **told: Any) -> AuditEntry:
+        """Return an audit entry of whoever does this; ``told`` is what else it says."""
+        source = {name: self.by.get(name, "") for name in ("note", "request_id", "client_ip")}
+        who = {"actor": self._actor, "platform": self.by.get("platform", "system"), **source}
+        return AuditEntry(**{"timestamp": self.now, "action": action, "reason": self.reason, **who, **told})
 
     def _check_expected(self, scope: Scope, revision: int) -> None:
         """Raise ConflictError where whoever changes something has seen another revision of it."""
@@ -96,7 +95,7 @@ class Command(ABC):
 
     @property
     def _stamp(self) -> dict[str, Any]:
-        return {"updated_at": self.now, "updated_by": self.by.get("actor", "system")}
+        return {"updated_at": self.now, "updated_by": self._actor}
 
     def _settled(self, state: RouteState, code: Baseline) -> RouteState:
         """Return to the code where the override no longer says anything else."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shield_core.models import AuditEntry
 from shield_core.plan.commands import Command
 from shield_core.snapshot import Commit, Snapshot
 
@@ -23,17 +22,10 @@ class Note(Command):
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def plan(self, snapshot: Snapshot) -> Commit:
-        entry = AuditEntry(
-            timestamp=self.now,
+        entry = self._entry(
+            self.action,
             path=self.path,
             service=self.service,
-            action=self.action,
-            actor=self._actor,
-            platform=self.by.get("platform", "system"),
-            reason=self.reason,
-            note=self.by.get("note", ""),
-            request_id=self.by.get("request_id", ""),
-            client_ip=self.by.get("client_ip", ""),
             previous_status=self.previous_status,
             new_status=self.new_status,
             details=dict(self.details),

@@ -180,20 +180,14 @@ class Propose(Command):
 
     def _signed(self, entry: AuditEntry) -> AuditEntry:
         """Return an entry as one of whoever proposes it."""
-        by = self.by
         if entry.action not in _TOLD:
             raise InvalidInputError(f"{entry.action!r} is not told from elsewhere.")
-        return AuditEntry(
-            timestamp=self.now,
+        return self._entry(
+            entry.action,
             path=entry.path,
             service=Scope.of(entry.path).owner if entry.path else None,
-            action=entry.action,
-            actor=by.get("actor", "system"),
-            platform=by.get("platform", "system"),
             reason=entry.reason,
             note=entry.note,
-            request_id=by.get("request_id", ""),
-            client_ip=by.get("client_ip", ""),
             previous_status=entry.previous_status,
             new_status=entry.new_status,
             details=entry.details,

@@ -36,13 +36,15 @@ def test_everything_is_reset_at_once(plane, olga):
     olga("POST", "global/enable", {})
     olga("POST", "global-rate-limit", {"limit": "5/minute"})
 
-    assert olga("POST", "store/reset", {"reason": "new year"}).json() == {"ok": True}
+    from_where = {"headers": {"X-Request-ID": "r-1"}, "REMOTE_ADDR": "192.0.2.7"}
+    assert olga("POST", "store/reset", {"reason": "new year"}, **from_where).json() == {"ok": True}
 
     assert plane.sync.get_state("payments:GET:/payments").status == "active"
     assert not plane.sync.get_global_maintenance().enabled
     assert plane.sync.get_global_rate_limit() is None
-    newest = plane.sync.get_audit_log(limit=1)[0]
-    assert (newest.actor, newest.reason) == ("olga", "new year")
+    told = plane.sync.get_audit_log(limit=4)
+    assert {(one.actor, one.reason, one.platform) for one in told} == {("olga", "new year", "cli")}
+    assert {(one.request_id, one.client_ip) for one in told} == {("r-1", "192.0.2.7")}
 
 
 def test_a_store_that_nobody_can_restore_says_so(olga):
