@@ -8,12 +8,13 @@ from typing import Any
 from fastapi import FastAPI
 
 from shield_core.engine import ShieldEngine
-from shield_core.keys import WEBSOCKET, ExemptEntry, RouteKey, without_slash
+from shield_core.keys import ExemptEntry, RouteKey, without_slash
 from shield_core.ruleset import Ruleset
 from shield_fastapi import stamps
+from shield_fastapi.hiding import add_gates, add_twins
 from shield_fastapi.openapi import follow_rules
 from shield_fastapi.routes import Route, RouteTable
-from shield_fastapi.sources import Scope, route_path
+from shield_fastapi.sources import Scope
 
 #: The module whose functions serve /openapi.json, /docs and /redoc.
 _DOCUMENTS = FastAPI.__module__
@@ -36,52 +37,26 @@ class Application:
 
     def find(self, scope: Scope, hidden: Sequence[Route] = ()) -> Route | None:
         """Return the route that the framework will choose, also one that was added meanwhile."""
-        if self._root_path:
-            scope = {**scope, "root_path": self._root_path}
         if not self.table.is_current():
             self.table = self._learn()
-        return self.table.find(scope, hidden)
+        return self.table.find(self._within(scope), hidden)
 
     def hide_gates(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> bool:
-        """Add to ``hidden`` the closed gates that ``scope`` meets; return whether there are any.
-
-        Once the route that takes the method is closed, those that do not take it are hidden too:
-        their 405 is not what an unknown URL answers.
-        """
-        method = scope.get("method", WEBSOCKET)
-        if method == "HEAD" and (first := self.find(scope, hidden)) and not first.takes(scope):
-            return self.hide_gates({**scope, "method": "GET"}, rules, hidden)
-        before, closed = len(hidden), False
-        while (found := self.find(scope, hidden)) is not None:
-            if found.takes(scope):
-                if not rules.hides(found.template, (method,)):
-                    break
-                closed = True
-            elif not (closed or rules.hides(found.template, found.verbs)):
-                break
-            hidden.append(found)
-        return len(hidden) > before
+        """Add to ``hidden`` the closed gates that ``scope`` meets; return whether there are any."""
+        return add_gates(hidden, self.table, self._within(scope), rules)
 
     def hide_twins(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> None:
         """Add to ``hidden`` the closed gates to which the framework would redirect an unknown path."""
-        if self._root_path:
-            scope = {**scope, "root_path": self._root_path}
-        path = route_path(scope)
-        if path in ("", "/"):
-            return
-        whole: str = scope["path"]
-        twin_scope = {**scope, "path": whole.rstrip("/") if path.endswith("/") else whole + "/"}
-        if not self.hide_gates(twin_scope, rules, hidden) or self.table.find(twin_scope, hidden) is not None:
-            return
-        innermost = hidden[-1].mount
-        if innermost is not None and self.table.mount_of(scope) is not innermost:
-            # Nothing but closed gates is left at the mount's own root: no redirect leads there.
-            hidden.append(innermost)
+        add_twins(hidden, self.table, self._within(scope), rules)
 
     def leads_to_door(self, scope: Scope) -> bool:
         """Whether the framework redirects an unknown path to the controls, by adding a slash."""
         found = self.find({**scope, "path": f"{scope['path']}/"}) if scope["type"] == "http" else None
         return found is not None and _is_door(found)
+
+    def _within(self, scope: Scope) -> Scope:
+        """Return the scope that the application's router will see."""
+        return {**scope, "root_path": self._root_path} if self._root_path else scope
 
     def _learn(self) -> RouteTable:
         table = RouteTable(self.app)

@@ -13,10 +13,56 @@ from typing import Any
 
 from starlette.routing import Match
 
-from shield_fastapi.routes import Route
-from shield_fastapi.sources import Scope
+from shield_core.keys import WEBSOCKET
+from shield_core.ruleset import Ruleset
+from shield_fastapi.routes import Route, RouteTable
+from shield_fastapi.sources import Scope, route_path
 
 HIDDEN = "shield.hidden"
+
+
+def add_gates(hidden: list[Route], table: RouteTable, scope: Scope, rules: Ruleset) -> bool:
+    """Add the closed gates that ``scope`` meets in ``table``; return whether there are any."""
+    before, first = len(hidden), table.find(scope, hidden)
+    closed = False
+    if scope.get("method") == "HEAD" and first is not None and not first.takes(scope):
+        closed = _add_closed(hidden, table, {**scope, "method": "GET"}, rules)
+    _add_closed(hidden, table, scope, rules, closed=closed)
+    return len(hidden) > before
+
+
+def _add_closed(
+    hidden: list[Route], table: RouteTable, scope: Scope, rules: Ruleset, *, closed: bool = False
+) -> bool:
+    """Add closed gates; return whether one of them takes the method.
+
+    Then routes that do not take it are added too: their 405 is not what an unknown URL answers.
+    """
+    method = scope.get("method", WEBSOCKET)
+    while (found := table.find(scope, hidden)) is not None:
+        takes = found.takes(scope)
+        if not rules.hides(found.template, (method,)) and (
+            takes or not (closed or rules.hides(found.template, found.verbs))
+        ):
+            break
+        closed = closed or takes
+        hidden.append(found)
+    return closed
+
+
+def add_twins(hidden: list[Route], table: RouteTable, scope: Scope, rules: Ruleset) -> None:
+    """Add the closed gates to which the framework would redirect the unknown path of ``scope``."""
+    table, scope = table.keeper(scope)
+    path, whole = route_path(scope), scope["path"]
+    if path in ("", "/"):
+        return
+    twin = {**scope, "path": whole.rstrip("/") if path.endswith("/") else whole + "/"}
+    if not add_gates(hidden, table, twin, rules) or table.find(twin, hidden) is not None:
+        return
+    innermost = hidden[-1].mount
+    if innermost is not None and innermost is not table.mount:
+        # Nothing but closed gates is left at the mount's own root: no redirect leads there.
+        hidden.append(innermost)
 
 
 def hide(scope: Scope, routes: Iterable[Route]) -> None:

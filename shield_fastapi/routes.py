@@ -83,7 +83,7 @@ class RouteTable:
     def __init__(self, app: Any, mount: Route | None = None) -> None:
         self.app = app
         self.routes: list[Route] = []
-        self._mount = mount
+        self.mount = mount
         self._root = _Node()
         self._literals: set[str] = set()
         self._by_literal: dict[str, list[Route]] = {}
@@ -154,14 +154,14 @@ class RouteTable:
             partial = partial or route
         return partial
 
-    def mount_of(self, scope: Scope) -> Route | None:
-        """Return the innermost mount or host that keeps the request of ``scope``."""
+    def keeper(self, scope: Scope) -> tuple[RouteTable, Scope]:
+        """Return the table of the innermost mount or host that keeps an unknown path, and its scope there."""
         for route in self._candidates(route_path(scope)):
             if route.table is not None:
                 match, child = route.source.match(scope)
                 if match is Match.FULL:
-                    return route.table.mount_of(route.table.inner_scope(scope, child)) or route
-        return None
+                    return route.table.keeper(route.table.inner_scope(scope, child))
+        return self, scope
 
     def inner_scope(self, scope: Scope, child: Mapping[str, Any]) -> Scope:
         """Return the scope that routes meet inside a mount or host, which took it with ``child``."""
@@ -216,7 +216,7 @@ class RouteTable:
             self._literals.add(source.template)
 
     def _route(self, source: Source) -> Route:
-        mount = self._mount
+        mount = self.mount
         known = source.path is not None
         template = _printable((mount.template if mount else "") + source.template) if known else ""
         inside = inner_application(source) if source.is_mount or source.is_host else None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
-from shield_fastapi import disabled, env_only, maintenance
+from shield_core.engine import ShieldEngine
+from shield_fastapi import ShieldMiddleware, disabled, env_only, maintenance
+from shield_fastapi.routes import RouteTable
 from tests.fastapi_app.caller import Caller
+from tests.fastapi_app.test_route_table import METHODS, Asked, Built, node
 
 
 async def ok() -> Any:
@@ -129,9 +135,6 @@ async def test_a_route_further_down_answers_as_if_the_gate_were_not_there(
 
 @pytest.mark.parametrize("env, status", [("dev", 200), ("test", 404), ("Dev", 404), ("", 404), (None, 404)])
 async def test_the_environment_opens_it(app: FastAPI, env: str | None, status: int) -> None:
-    from shield_core.engine import ShieldEngine
-    from shield_fastapi import ShieldMiddleware
-
     declare(app)
     engine = ShieldEngine(current_env=env)
     app.add_middleware(ShieldMiddleware, engine=engine)
@@ -181,6 +184,65 @@ async def test_a_gate_of_one_method_closes_that_method_only(app: FastAPI, shield
             assert await same(caller, url, "/nope/"[: len(url)], "HEAD")
 
 
+@pytest.mark.parametrize("method", ["HEAD", "PATCH"])
+async def test_a_gate_beside_an_open_parameter_is_in_no_allow_header(
+    app: FastAPI, shielded: Any, method: str
+) -> None:
+    app.delete("/items/gate")(gated())
+    app.get("/items/{item}")(ok)
+    caller = shielded(app)
+
+    assert (await caller.request(method, "/items/gate")).headers["allow"] == "GET"
+    assert await same(caller, "/items/gate", "/items/nope", method)
+
+
+@pytest.mark.parametrize("beside", ["a mount further inside", "a route before the mount"])
+async def test_no_redirect_inside_a_mount_tells_of_a_gate(app: FastAPI, shielded: Any, beside: str) -> None:
+    inner = FastAPI()
+    inner.get("/gate")(gated())
+    if beside == "a mount further inside":
+        inner.mount("/{tenant}", FastAPI())
+    else:
+        app.get("/sub/{item}")(ok)
+    app.mount("/sub", inner)
+    app.get("/{rest:path}")(ok)
+    caller = shielded(app)
+
+    assert await caller.status("/sub/nope/") == 404
+    assert await same(caller, "/sub/gate/", "/sub/nope/")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(shape=node, data=st.data(), host=st.sampled_from(["testserver", "other.example"]))
+def test_any_application_answers_as_without_its_closed_gates(
+    shape: Any, data: st.DataObject, host: str
+) -> None:
+    plain = Built(shape)
+    templates = {
+        plain.spies[id(route.endpoint)]: route.template for route in RouteTable(plain.app).all_routes()
+    }
+    closed = data.draw(st.sets(st.sampled_from(sorted(set(templates.values())) or ["/"])))
+    names = frozenset(name for name, template in templates.items() if template in closed)
+    targets = [(plain.target(data), data.draw(st.sampled_from(METHODS))) for _ in range(8)]
+    asyncio.run(
+        compare(Built(shape, gated=names).app, Built(shape, without=names).app, targets, host),
+    )
+
+
+async def compare(app: FastAPI, without: FastAPI, targets: list[tuple[str, str]], host: str) -> None:
+    engine = ShieldEngine(current_env="test")
+    app.add_middleware(ShieldMiddleware, engine=engine)
+    for path, method in targets:
+        answer = await Caller(Asked(app)).raw(path, method, host=host)
+        expected = await Caller(Asked(without)).raw(path, method, host=host)
+        if expected.status in (307, 405):
+            # A gate takes its path's other methods with it, and a mount that has nothing else at its root.
+            assert answer.status in (expected.status, 307, 404), path
+        else:
+            assert answer.whole == expected.whole, path
+    await engine.stop()
+
+
 async def test_a_closed_websocket_beside_it_does_not_open_it(app: FastAPI, shielded: Any) -> None:
     app.get("/x")(gated())
 
@@ -219,6 +281,7 @@ async def test_what_an_operator_says_is_stricter_than_a_gate(
     await getattr(engine, change)("GET:/gate", reason="said by an operator")
 
     assert (await caller.get("/gate")).error["reason"] == "said by an operator"
+    assert await same(caller, "/gate", "/nope", "POST")
     await engine.enable("GET:/gate")
     assert await same(caller, "/gate", "/nope")
 
@@ -288,9 +351,6 @@ async def test_what_is_hidden_from_one_request_is_there_for_the_next(
     app: FastAPI, shielded: Any, engine: Any
 ) -> None:
     """Gates are closed per request: two engines over one application do not disturb each other."""
-    from shield_core.engine import ShieldEngine
-    from shield_fastapi import ShieldMiddleware
-
     app.get("/x")(gated())
     other = ShieldEngine(current_env="dev")
     closed = Caller(ShieldMiddleware(app, engine=engine))

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route, Router
 
+from shield_fastapi import env_only
 from shield_fastapi.routes import RouteTable
 from tests.fastapi_app.caller import Caller
 
@@ -53,10 +54,19 @@ endings = st.sampled_from(["", "", "", "/", "%0A", "/a", "//"])
 
 
 class Built:
-    """An application of random shape: who its endpoints are, and the paths that it declares."""
+    """An application of random shape: who its endpoints are, and the paths that it declares.
 
-    def __init__(self, shape: dict[str, Any]) -> None:
+    Endpoints that are named in ``gated`` are behind a closed gate, those in ``without`` are left out.
+    """
+
+    def __init__(
+        self,
+        shape: dict[str, Any],
+        gated: frozenset[str] = frozenset(),
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self.app = FastAPI(openapi_url=None)
+        self._gated, self._without = gated, without
         self.spies: dict[int, str] = {}
         self.paths: list[str] = []
         self._build(shape, self.app, "r", "")
@@ -85,6 +95,10 @@ class Built:
         for number, one in enumerate(found):
             label = f"{name}.{number}"
             endpoint = spy(label) if one["kind"] != "opaque" else opaque(label)
+            if label in self._without:
+                continue
+            if label in self._gated:
+                env_only("dev")(endpoint)
             try:
                 if one["kind"] == "api":
                     into.add_api_route(one["path"], endpoint, methods=one["methods"])
