@@ -31,12 +31,10 @@ class RouteLimits(ControlView):
 
     @operation(RateLimitPolicy, takes=bodies.RouteLimit, status=201)
     def post(self) -> Any:
-        path, method = self.said["path"], self.said.get("method")
-        if "/" in path:
-            key = RouteKey.parse(self.target(path))
-            method = key.method if method is None else method
-        method = "GET" if method is None else method
-        scope = _route_scope(self.target(path), method)
+        target, method = self.target(self.said["path"]), self.said.get("method")
+        if method is None:
+            method = (RouteKey.parse(target).method if "/" in target else None) or "GET"
+        scope = _route_scope(target, method)
         return self.sync.set_limit(scope, _named(self.said, bodies.ROUTE_LIMIT), self.reason, **self.by)
 
 
