@@ -21,7 +21,7 @@ from shield_core.models import RouteState
 from shield_core.plan import RouteAction
 from shield_django.admin.base import EngineAdmin
 from shield_django.admin.bulk_forms import BulkBlockForm, BulkForm, BulkMaintenanceForm
-from shield_django.admin.display import route_badge, route_sentence, time_text
+from shield_django.admin.display import route_badge, route_sentence, sentence, time_text
 
 #: How many routes the page names; the rest it counts.
 _LISTED = 100
@@ -72,21 +72,21 @@ BULKS = {
 
 def _done(name: str, count: int, until: datetime | None) -> str:
     said = {
-        "enable": ngettext("%(count)d route was enabled.", "%(count)d routes were enabled.", count),
+        "enable": ngettext("%(count)d route was enabled", "%(count)d routes were enabled", count),
         "maintenance": ngettext(
-            "%(count)d route was put into maintenance%(until)s.",
-            "%(count)d routes were put into maintenance%(until)s.",
+            "%(count)d route was put into maintenance%(until)s",
+            "%(count)d routes were put into maintenance%(until)s",
             count,
         ),
         "disable": ngettext(
-            "%(count)d route was disabled%(until)s.", "%(count)d routes were disabled%(until)s.", count
+            "%(count)d route was disabled%(until)s", "%(count)d routes were disabled%(until)s", count
         ),
         "reset": ngettext(
-            "%(count)d route was returned to the code.", "%(count)d routes were returned to the code.", count
+            "%(count)d route was returned to the code", "%(count)d routes were returned to the code", count
         ),
     }
     end = _(" until %(end)s") % {"end": time_text(until)} if until else ""
-    return said[name] % {"count": count, "until": end}
+    return sentence(said[name] % {"count": count, "until": end})
 
 
 class BulkActions(EngineAdmin):

@@ -271,4 +271,9 @@ def _told(name: str, answer: str, held: Held, now: datetime) -> str:
         f"“{block.reason}”" if block and block.reason else "",
     ]
     said = ", ".join([answer, *filter(None, details)])
-    return _("%(name)s is now %(answer)s.") % {"name": name, "answer": said}
+    return sentence(_("%(name)s is now %(answer)s") % {"name": name, "answer": said})
+
+
+def sentence(text: str) -> str:
+    """Return ``text`` with a full stop, which a time may have brought: 3 p.m."""
+    return text if text.endswith(".") else f"{text}."

@@ -75,7 +75,9 @@ def test_one_route_is_told_by_what_it_answers_now(operator):
 
 def test_for_a_time(operator, sync):
     response = send(operator, choose(operator, "disable", CART, ASYNC), lasting="30")
-    assert "2 routes were disabled until" in messages_of(response)[0]
+    [told] = messages_of(response)
+    assert told.startswith("2 routes were disabled until")
+    assert told == f"{told.rstrip('.')}."  # also after p.m.
     left = sync.get_state(CART).window.end - datetime.now(UTC)
     assert timedelta(minutes=29) < left <= timedelta(minutes=30)
     assert sync.get_state(CART).status is RouteStatus.ACTIVE
