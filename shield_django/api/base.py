@@ -358,5 +358,8 @@ class NotFound(ControlView):
 
     endpoint = "nothing"
 
+    def get_view_name(self) -> str:
+        return ""
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise Http404

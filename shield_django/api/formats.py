@@ -83,6 +83,10 @@ class Browsable(BrowsableAPIRenderer):
     def get_context(self, *args: Any, **options: Any) -> Any:
         return {**super().get_context(*args, **options), "code_style": None}
 
+    def get_breadcrumbs(self, request: Request) -> list[tuple[str, str]]:
+        """Leave out the addresses on the way at which there is nothing."""
+        return [(name, url) for name, url in super().get_breadcrumbs(request) if name]
+
     def get_default_renderer(self, view: Any) -> BaseRenderer:
         return JSONAnswer()
 

@@ -73,6 +73,7 @@ def test_a_browser_gets_a_page_without_inline_script_or_style(browser, address):
     answer = browser("GET", address, headers=HTML)
     page = answer.content.decode()
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "Shield: nothing" not in page
     scripts = re.findall(r"<script\b([^>]*)>", page)
     assert scripts
     # A block of data is not run, so that no policy forbids it.
