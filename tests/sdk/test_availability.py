@@ -25,7 +25,7 @@ from shield_core.decorators import maintenance, meta_of
 from shield_core.engine import ShieldEngine
 from shield_core.keys import RouteKey
 from shield_core.models import RouteState
-from shield_core.remote import connection
+from shield_core.remote import connection, fallback
 from shield_core.snapshot import Snapshot
 from shield_django.stream import hub
 from tests.conftest import eventually
@@ -344,7 +344,7 @@ def test_behind_a_proxy_that_buffers_changes_are_asked_for_and_streams_tried_aga
 ) -> None:
     monkeypatch.setattr(backends, "_FIRST_ANSWER", 0.5)
     monkeypatch.setattr(backends, "_FIRST_EVENT", 0.5)
-    monkeypatch.setattr(backends, "_WITHOUT_STREAM", (2.0, 2.0))
+    monkeypatch.setattr(fallback, "_WITHOUT_STREAM", (2.0, 2.0))
     link.buffers, link.passes_heads = True, passes_heads
     engine = follow(link.address, node.token("payments"))
     engine.sync.start()

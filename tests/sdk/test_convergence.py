@@ -91,7 +91,7 @@ def test_a_replica_that_polls_acknowledges_too(
 ) -> None:
     engine = follow(node.address)
     assert isinstance(engine.backend, ShieldServerBackend)
-    engine.backend._without_stream_until = float("inf")
+    engine.backend._fallback._until = float("inf")
     node.engine.sync.enable(f"{SERVICE}:GET:/pay")
     node.engine.sync.disable(f"{SERVICE}:GET:/pay", reason="polled")
     revision = node.engine.status().revision

@@ -27,7 +27,7 @@ from shield_core.events import cut
 from shield_core.exceptions import ShieldException
 from shield_core.keys import RouteKey
 from shield_core.models import AuditEntry, Baseline, MaintenanceWindow, RouteState, RouteStatus
-from shield_core.remote import connection
+from shield_core.remote import connection, fallback
 from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Commit, Snapshot, Write
 from shield_django.stream import hub
@@ -57,7 +57,7 @@ SCALED = [
     (connection, "ANSWER_TIMEOUT", 1.0),
     (backends, "_FIRST_ANSWER", 1.0),
     (backends, "_FIRST_EVENT", 0.5),
-    (backends, "_WITHOUT_STREAM", (0.3, 1.0)),
+    (fallback, "_WITHOUT_STREAM", (0.3, 1.0)),
 ]
 
 

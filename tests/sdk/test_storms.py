@@ -15,11 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shield_core import reporting
-from shield_core.backends import server as backends
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.server import ShieldServerBackend
 from shield_core.engine import ShieldEngine
 from shield_core.exceptions import InvalidInputError
+from shield_core.remote import fallback
 from tests.conftest import eventually
 from tests.sdk.node import Node
 from tests.sdk.proxy import Link
@@ -125,7 +125,7 @@ def followers() -> Iterator[dict[str, Follower]]:
     """One for each trouble, all at the same time; the troubles are over now."""
     with ExitStack() as stack:
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
-        monkeypatch.setattr(backends, "_WITHOUT_STREAM", (TROUBLE, TROUBLE))
+        monkeypatch.setattr(fallback, "_WITHOUT_STREAM", (TROUBLE, TROUBLE))
         monkeypatch.setattr(reporting, "WRITE_AGAIN", (1.1 * DELAY, 1.6 * DELAY))
         node = stack.enter_context(Node(MemoryBackend))
         found = {trouble: Follower(node) for trouble in TROUBLES}
