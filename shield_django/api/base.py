@@ -13,6 +13,7 @@ from urllib.parse import quote
 from django.apps import apps
 from django.db import transaction
 from django.http import Http404, HttpRequest
+from django.utils import translation
 from django.utils.http import parse_etags
 from pydantic import BaseModel
 from rest_framework import serializers
@@ -128,6 +129,10 @@ class ControlView(APIView):
         return transaction.non_atomic_requests(super().as_view(**initkwargs))
 
     # -- before the handler -----------------------------------------------------------------
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with translation.override("en"):  # half of the sentences are Django's and DRF's, half our own
+            return super().dispatch(request, *args, **kwargs)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         return ControlRequest(

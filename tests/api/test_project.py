@@ -130,6 +130,14 @@ def test_a_changed_password_ends_a_users_tokens_and_a_rotated_key_does_not(setti
     assert caller("GET", "auth/me", headers=headers).status_code == 401
 
 
+def test_the_language_of_a_project_is_not_mixed_into_what_is_said(settings, db):
+    settings.LANGUAGE_CODE = "de"
+    for headers in ({}, {"Accept-Language": "fr"}):
+        refused = Caller()("POST", "auth/login", {"username": 7}, headers=headers)
+        said = "username: This must be a text.; password: This field is required."
+        assert refused.json()["error"] == said
+
+
 def test_a_hosts_rest_framework_changes_nothing(tmp_path):
     """One process with DRF's defaults, one with settings that would change or refuse everything."""
     answers = []
