@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from functools import cache, lru_cache, wraps
+from functools import cached_property, lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar, overload
 
 from starlette.requests import HTTPConnection
@@ -84,8 +84,13 @@ class Stamp:
         rules = _rules_of(self, method, template, os.environ.get("SHIELD_ENV"))
         decision = rules.decide(method, template)
         if decision.allowed and (layers := rules.limits(method, template)):
-            decision = limited(decision, await charge(_own_limiter(), layers, scope, template))
+            decision = limited(decision, await charge(self._limiter, layers, scope, template))
         return decision
+
+    @cached_property
+    def _limiter(self) -> Limiter:
+        """What counts where nobody else does, in this process."""
+        return Limiter(MemoryRateLimitStorage())
 
 
 @lru_cache(maxsize=1024)
@@ -94,16 +99,11 @@ def _rules_of(stamp: Stamp, method: str, template: str, env: str | None) -> Rule
     return Ruleset.compile(Snapshot(), {key: Declaration.from_meta(key, meta_of(stamp))}, env=env)
 
 
-@cache
-def _own_limiter() -> Limiter:
-    """Return what counts for dependencies that stand alone, in this process."""
-    return Limiter(MemoryRateLimitStorage())
-
-
 def _template(scope: Scope) -> str:
+    """Return the template of the route that runs; what has none, as files, is counted as one."""
     context = scope.get("fastapi", {}).get("effective_route_context")
-    found = getattr(context or scope.get("route"), "path_format", None)
-    return str(found or scope["path"])
+    route = scope.get("route") if context is None else context.starlette_route or context
+    return str(getattr(route, "path_format", None) or "/{path}")
 
 
 def _dependable(make: Callable[Parameters, Callable[[Any], Any]]) -> Callable[Parameters, Stamp]:

@@ -232,6 +232,33 @@ async def test_alone_a_dependency_counts_in_its_process() -> None:
     assert await caller.status("/api/a", **user("bob")) == 200
 
 
+async def test_alone_each_dependency_counts_for_itself() -> None:
+    app = FastAPI(dependencies=[Depends(rate_limit("3/hour"))])
+    app.get("/x", dependencies=[Depends(rate_limit("2/hour"))])(fresh())
+    app.get("/y")(fresh())
+
+    for path, expected in (("/x", [200, 200, 429]), ("/y", [200, 200, 200, 429])):
+        assert [await Caller(app).status(path) for _ in expected] == expected
+
+
+@pytest.mark.parametrize("place", ["application", "router"])
+async def test_alone_a_dependency_counts_a_websocket_by_its_template(place: str) -> None:
+    app, router = FastAPI(), APIRouter()
+
+    async def socket(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    target = app if place == "application" else router
+    target.add_api_websocket_route("/ws/{room}", socket, dependencies=[Depends(rate_limit("2/hour"))])
+    app.include_router(router)
+    caller = Caller(app)
+
+    answers = [(await caller.websocket(f"/ws/{room}"))[0]["type"] for room in "abc"]
+
+    assert answers == ["websocket.accept", "websocket.accept", "websocket.close"]
+
+
 @pytest.mark.parametrize("how", ["middleware", "guard", "alone"])
 async def test_websockets(engine: Any, how: str) -> None:
     async def known(websocket: WebSocket) -> None:
