@@ -16,13 +16,16 @@ from tests.conftest import eventually
 from tests.postgres import free_port
 from tests.sdk.proxy import wait_for_port
 
+#: Its name too, so that one that was started again in this process takes the tokens of before.
+_SERVER: dict[str, Any] = {"auth": ("olga", "secret"), "secret_key": "of the tests", "name": "node"}
+
 
 class Node:
     """``make_backend`` opens the store anew at each start; ``options`` are the server's."""
 
     def __init__(self, make_backend: Callable[[], ShieldBackend], **options: Any) -> None:
         self._make_backend = make_backend
-        self._options: dict[str, Any] = {"auth": ("olga", "secret"), "secret_key": "of the tests", **options}
+        self._options: dict[str, Any] = {**_SERVER, **options}
         self.port = free_port()
         self._running: tuple[uvicorn.Server, threading.Thread] | None = None
         self.start()
