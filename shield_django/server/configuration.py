@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,6 +17,8 @@ import django
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
 
 from shield_django.server.bodies import LIMIT
 
@@ -36,6 +38,7 @@ _PROCESSORS = (
     "django.contrib.auth.context_processors.auth",
     "django.contrib.messages.context_processors.messages",
 )
+_PAGE = "admin/shield/server/login.html"
 _TEMPLATES = Path(__file__).parent.parent / "templates" / "shield" / "server_site"
 _ENGINES = {
     "sqlite": "django.db.backends.sqlite3",
@@ -62,24 +65,40 @@ def configure(secret: str, database: str | Mapping[str, Any] | None = None, redi
     if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         settings.configure(**own_settings(secret, database, redis_url))
         _made_here = True
-    elif database is not None and not database_of(database).items() <= settings.DATABASES["default"].items():
+    elif database is not None and not database_of(database).items() <= _default_database().items():
         raise ImproperlyConfigured(
             "database= comes too late: this process has Django settings already. Name the database in "
             "their DATABASES, or give it to the first ShieldServer of the process."
         )
     if not apps.ready:
         django.setup()
+    lacking = next(_lacking(), None)
+    if lacking is not None:
+        raise ImproperlyConfigured(f"ShieldServer uses this process's Django settings, and {lacking}.")
+
+
+def _lacking() -> Iterator[str]:
+    """Yield what the settings lack; the templates can only be looked for when the apps are there."""
     missing = [name for name in _NEEDED if not apps.is_installed(name)]
     if missing:
-        raise ImproperlyConfigured(
-            "ShieldServer uses this process's Django settings, and their INSTALLED_APPS lack "
-            f"{', '.join(missing)}."
-        )
+        yield f"their INSTALLED_APPS lack {', '.join(missing)}"
+    for name in ("ROOT_URLCONF", "STATIC_URL"):
+        if not getattr(settings, name, None):
+            yield f"they have no {name}"
+    try:
+        get_template(_PAGE)
+    except TemplateDoesNotExist:
+        yield "their TEMPLATES find no templates of apps: add a DjangoTemplates with APP_DIRS"
+
+
+def _default_database() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = settings.DATABASES.get("default", {})
+    return found
 
 
 def require_database() -> None:
     """Raise ImproperlyConfigured where this process has no database for the models."""
-    if str(settings.DATABASES.get("default", {}).get("ENGINE", ".dummy")).endswith(".dummy"):
+    if str(_default_database().get("ENGINE", ".dummy")).endswith(".dummy"):
         raise ImproperlyConfigured(
             'The models backend needs a database: database="postgresql://…", or SHIELD_DATABASE_URL.'
         )

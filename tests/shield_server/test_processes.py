@@ -334,15 +334,35 @@ def test_its_own_settings_pass_the_system_checks(clean_environment):
     assert run.returncode == 0, run.stderr
 
 
-def test_what_a_project_lacks_is_named(clean_environment):
+@pytest.mark.parametrize(
+    "lacking, said",
+    [
+        (
+            {"INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.auth"]},
+            "their INSTALLED_APPS lack django.contrib.admin, django.contrib.staticfiles, rest_framework",
+        ),
+        ({"ROOT_URLCONF": None}, "they have no ROOT_URLCONF"),
+        ({"STATIC_URL": None}, "they have no STATIC_URL"),
+        ({"TEMPLATES": []}, "their TEMPLATES find no templates of apps"),
+    ],
+)
+def test_what_a_project_lacks_is_named(lacking, said, clean_environment):
     code = (
-        "from django.conf import settings\n"
-        "settings.configure(INSTALLED_APPS=['django.contrib.contenttypes', 'django.contrib.auth'])\n"
+        "from shield_django.server.configuration import own_settings\nfrom django.conf import settings\n"
+        f"settings.configure(**(own_settings('key') | {lacking}))\n"
         "from shield_django.server import ShieldServer\nShieldServer()"
     )
     run = _python(code, clean_environment)
-    assert "INSTALLED_APPS lack django.contrib.admin" in run.stderr.splitlines()[-1]
-    assert "shield_django" in run.stderr.splitlines()[-1]
+    assert run.returncode == 1
+    assert f"ShieldServer uses this process's Django settings, and {said}" in run.stderr.splitlines()[-1]
+
+
+def test_a_database_for_a_later_server_is_refused(clean_environment):
+    code = (
+        "from shield_django.server import ShieldServer\nShieldServer()\n"
+        "ShieldServer('models', database='sqlite:///x.sqlite3')"
+    )
+    assert "database= comes too late" in _python(code, clean_environment).stderr.splitlines()[-1]
 
 
 @pytest.fixture
