@@ -69,7 +69,7 @@ def hide(scope: Scope, routes: Iterable[Route]) -> None:
     """Let the framework not match ``routes`` for the request of ``scope``."""
     matchers = {id(matcher): matcher for route in routes for matcher in route.source.matchers}
     for matcher in matchers.values():
-        if "matches" not in vars(matcher):
+        if getattr(matcher.matches, "func", None) is not _matches:
             matcher.matches = partial(_matches, matcher, matcher.matches)
     scope[HIDDEN] = scope.get(HIDDEN, frozenset()) | frozenset(matchers)
 

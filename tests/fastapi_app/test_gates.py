@@ -329,6 +329,14 @@ async def test_one_router_at_overlapping_prefixes_is_closed_in_one_place(
     assert await caller.status("/b/x") == (200 if first else 404)
 
 
+async def test_a_route_that_somebody_else_has_patched_is_closed_too(app: FastAPI, shielded: Any) -> None:
+    app.get("/gate")(gated())
+    route = app.router.routes[-1]
+    route.matches = route.matches  # type: ignore[method-assign]
+
+    assert await same(shielded(app), "/gate", "/nope")
+
+
 @pytest.mark.parametrize("fallback", [True, False])
 async def test_a_gated_route_of_a_router_that_grew_stays_closed(
     app: FastAPI, shielded: Any, fallback: bool
