@@ -6,16 +6,19 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from shield_core.keys import EVERYTHING
+from shield_core.keys import EVERYTHING, Scope
 from shield_core.models import (
     AuditEntry,
     Baseline,
     GlobalMaintenanceConfig,
+    GlobalRateLimitPolicy,
     MaintenanceWindow,
     RateLimitPolicy,
+    RateLimitReset,
     RouteState,
     RouteStatus,
     strictest,
+    value_type,
 )
 
 START = datetime(2027, 1, 1, 4, tzinfo=UTC)
@@ -221,3 +224,17 @@ def test_a_moment_has_a_zone_of_pythons_own(text):
 def test_the_method_of_a_limit_is_one(method):
     with pytest.raises(ValidationError):
         RateLimitPolicy(path="/x", method=method, limit="1/s")
+
+
+@pytest.mark.parametrize(
+    ("scope", "state", "limit"),
+    [
+        (EVERYTHING, GlobalMaintenanceConfig, GlobalRateLimitPolicy),
+        (Scope.service("shop"), GlobalMaintenanceConfig, GlobalRateLimitPolicy),
+        (Scope("route", "shop:GET:/x"), RouteState, RateLimitPolicy),
+    ],
+)
+def test_what_is_stored_of_a_scope_has_a_model(scope, state, limit):
+    assert value_type(scope.store_key) is state
+    assert value_type(scope.limit_key) is limit
+    assert value_type(scope.reset_key) is RateLimitReset

@@ -44,6 +44,7 @@ def test_on_and_off(scope):
 def test_a_window_blocks_while_it_runs(scope):
     shop = store()
     shop.run(EnableScopeMaintenance, scope=scope, window=FUTURE)
+    assert (shop.audit[-1].action, shop.audit[-1].new_status) == (f"{scope.kind}_maintenance_on", "active")
     answers = []
     for shop.now in (FUTURE.start - (FUTURE.end - FUTURE.start), FUTURE.start, FUTURE.end):
         answers.append(shop.answer("GET", "/x"))
@@ -99,6 +100,7 @@ def test_setting_exempt_paths_switches_nothing(scope, on):
     shop.run(SetExemptPaths, scope=scope, exempt_paths=["/health", "GET:/y/"])
     found = shop.maintenance(scope)
     assert (found.enabled, found.exempt_paths) == (on, ("/health", "GET:/y/"))
+    assert shop.audit[-1].action == f"{scope.kind}_maintenance_{'on' if on else 'off'}"
 
 
 def test_one_path_is_exempted_once_however_it_is_written_and_no_longer(scope):
@@ -215,6 +217,8 @@ def test_a_form_sets_everything_at_once(scope, enabled, window):
         ("/y",),
     )
     assert shop.answer("GET", "/x") == ("maintenance" if enabled else "open")
+    switch = "on" if enabled or window else "off"
+    assert shop.audit[-1].action == f"{scope.kind}_maintenance_{switch}"
 
 
 def test_a_form_may_keep_a_window_that_is_over_but_not_set_one(scope):

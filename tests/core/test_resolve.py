@@ -3,7 +3,9 @@
 import pytest
 
 from shield_core.exceptions import AmbiguousRouteError, InvalidKeyError, RouteNotFoundException
+from shield_core.keys import RouteKey
 from shield_core.plan import resolve
+from shield_core.plan.resolution import is_known, resolve_all
 
 from .rules import override, snapshot
 
@@ -97,3 +99,38 @@ def test_the_closest_paths_are_offered_where_no_key_is_written_alike(service, cl
 def test_what_is_no_key_is_refused():
     with pytest.raises(InvalidKeyError):
         found("payments", "GET:/payments")
+
+
+@pytest.mark.parametrize(
+    ("target", "keys", "service", "expected"),
+    [
+        ("/x", ["POST:/x", "GET:/x"], None, ["GET:/x", "POST:/x"]),
+        ("DELETE:/x/", ["/x", "GET:/x"], None, ["/x", "GET:/x"]),
+        ("/x", ["shop:GET:/x", "shop:/x"], None, ["shop:/x", "shop:GET:/x"]),
+        ("/x", ["shop:GET:/x", "stock:GET:/x"], "stock", ["stock:GET:/x"]),
+        ("shop:/x", ["shop:GET:/x", "stock:GET:/x"], None, ["shop:GET:/x"]),
+        ("/x", ["GET:/x", "shop:GET:/x"], None, ["GET:/x"]),
+    ],
+)
+def test_all_methods_of_a_path_are_those_of_one_service(target, keys, service, expected):
+    assert resolve_all(snapshot(*map(override, keys)), target, service) == expected
+
+
+def test_all_methods_of_a_path_that_several_services_have_are_ambiguous():
+    with pytest.raises(AmbiguousRouteError):
+        resolve_all(snapshot(override("shop:GET:/x"), override("stock:GET:/x")), "/x")
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("shop:GET:/x", True),
+        ("shop:/x", True),
+        ("shop:POST:/x", False),
+        ("GET:/x", False),
+        ("stock:GET:/x", False),
+        ("shop:POST:/y", True),
+    ],
+)
+def test_a_route_is_known_in_its_own_service_only(key, known):
+    assert is_known(snapshot(override("shop:GET:/x"), override("shop:/y")), RouteKey.parse(key)) is known
