@@ -70,6 +70,11 @@ class ModelsBackend(SyncNativeBackend):
         """The database, for reading too: a lagging replica would look like an older revision."""
         return self._using or router.db_for_write(StoreRevision)
 
+    def described(self) -> str:
+        options = connections[self.alias].settings_dict
+        host = f" on {options['HOST']}" if options["HOST"] else ""
+        return f"database {options['NAME']}{host}"
+
     async def hop(self, function: Callable[..., Result], *args: Any) -> Result:
         return await sync_to_async(function, thread_sensitive=True)(*args)
 

@@ -69,6 +69,10 @@ class ShieldBackend(ABC):
     #: The revision that the store is known to have learnt this process has applied; None: it is not told.
     acknowledged: int | None = None
 
+    def described(self) -> str:
+        """Return which store it is, in an operator's words."""
+        return type(self).__name__
+
     # -- the six methods of a custom backend -------------------------------------------------
 
     @abstractmethod

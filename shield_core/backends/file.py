@@ -71,6 +71,9 @@ class FileBackend(SyncNativeBackend):
         self._writing = threading.Lock()
         self._woken = threading.Event()
 
+    def described(self) -> str:
+        return f"file {self.path}"
+
     def wake(self) -> None:
         self._woken.set()
 

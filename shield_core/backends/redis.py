@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,10 @@ class RedisBackend(SyncNativeBackend):
         self._opening = threading.Lock()
         self._connected = None
         self._pubsub = None
+
+    def described(self) -> str:
+        place = re.sub(r"^.*?//|.*@", "", self.url)  # without the password
+        return f"redis {place}" if place else "redis"
 
     def eviction_policy(self, timeout: float) -> str:
         """Return what the server does when its memory is full, "" when it does not say (seconds)."""

@@ -118,6 +118,9 @@ class ShieldServerBackend(SyncNativeBackend):
         self.acknowledged: int | None = None
         forking.watch(self)
 
+    def described(self) -> str:
+        return self.connection.address
+
     def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._woken = threading.Event()

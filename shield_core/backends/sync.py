@@ -68,6 +68,9 @@ class AwaitedBackend(ShieldBackend):
         self.durable = plain.durable
         self._thread: ThreadPoolExecutor | None = None
 
+    def described(self) -> str:
+        return type(self.plain).__name__
+
     async def startup(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shield-store")
         try:

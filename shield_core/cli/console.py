@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -134,22 +133,11 @@ class Console(SessionSource):
         self._opened.callback(engine.sync.stop)
         return Session(
             client=engine.sync,
-            target=_store_of(backend, found),
+            target=engine.backend.described(),
             environment=engine.current_env,
             service=engine.service,
             refuses=None if engine.backend.shared_across_processes else _IN_MEMORY,
         )
-
-
-def _store_of(backend: str, found: Configuration) -> str:
-    """Return which store it is, in an operator's words."""
-    match backend:
-        case "file":
-            return f"file {os.path.abspath(found.get('SHIELD_FILE_PATH') or 'shield-state.json')}"
-        case "redis":
-            shown = re.sub(r"^.*?//|.*@", "", found.get("SHIELD_REDIS_URL") or "")
-            return f"redis {shown}"
-    return f"the store of SHIELD_BACKEND {backend!r}"
 
 
 def main() -> None:

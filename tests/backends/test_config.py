@@ -116,6 +116,25 @@ def test_each_backend_is_made_of_its_own_variables(monkeypatch: pytest.MonkeyPat
     assert isinstance(engine.backend.plain, Ledger)
 
 
+@pytest.mark.parametrize(
+    ("made_of", "told"),
+    [
+        ({"backend": "memory"}, "MemoryBackend"),
+        ({"backend": "file"}, "file {folder}/shield-state.json"),
+        ({"backend": "redis", "redis_url": "redis://me:pw@localhost:1/0"}, "redis localhost:1/0"),
+        (
+            {"backend": "server", "server_url": "http://localhost:9000", "service": "shop"},
+            "http://localhost:9000",
+        ),
+        ({"backend": "custom", "custom_path": CUSTOM}, "Ledger"),
+    ],
+)
+def test_each_store_is_told_to_people_without_secrets(
+    folder: Path, made_of: dict[str, Any], told: str
+) -> None:
+    assert make_engine(**made_of).backend.described() == told.format(folder=folder)
+
+
 def test_options_go_to_the_engine() -> None:
     assert make_engine(release="1.2", refresh_interval=9.0).backend.refresh_interval == 9.0
 

@@ -92,7 +92,7 @@ def _session(out: TextIO | None = None, err: TextIO | None = None) -> Session:
         raise CommandError(str(error)) from error
     return Session(
         client=client,
-        target=_target(backend),
+        target=backend.described(),
         environment=environment,
         refuses=None if _reaches_requests(backend) else _UNREACHABLE,
         zone=timezone.get_current_timezone(),
@@ -137,16 +137,6 @@ def _reaches_requests(backend: ShieldBackend) -> bool:
     """Whether a change made here is enforced anywhere: in other processes, or in this one."""
     serves_itself = engine.replica.ruleset is not None or project.is_testing(ShieldSettings.read())
     return backend.shared_across_processes or serves_itself
-
-
-def _target(backend: ShieldBackend) -> str:
-    """Return which store it is, in an operator's words."""
-    alias = getattr(backend, "alias", None)
-    if alias is None:
-        return type(backend).__name__
-    options = db.connections[alias].settings_dict
-    host = f" on {options['HOST']}" if options["HOST"] else ""
-    return f"database {options['NAME']}{host}"
 
 
 @contextmanager
