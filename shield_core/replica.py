@@ -166,6 +166,8 @@ class Replica:
     def _settle(self) -> Ruleset:
         with self._lock:
             self._waited = True
+            if self.ruleset is not None:
+                return self.ruleset  # by another request that has waited
             if self._rules is None:
                 self._begin_with_last_known()
             return self._enforce(self._rules if self._rules is not None else self._without_store())

@@ -104,6 +104,14 @@ def test_without_its_store_a_process_serves_what_was_agreed(
     assert engine.decide("GET", "/code").reason == "code"
 
 
+async def test_requests_that_wait_together_say_once_that_the_store_is_away(backend, make_engine, caplog):
+    backend.down = True
+    replica = make_engine(backend, init_timeout=0.05).replica
+    rules = await asyncio.gather(*(replica.ready_async() for _ in range(5)))
+    assert all(one is rules[0] for one in rules)
+    assert caplog.text.count("The store has not answered within 0.05 s") == 1
+
+
 def test_a_process_may_refuse_to_serve_without_its_store(backend, make_engine, wait_until):
     backend.down = True
     engine = make_engine(backend, init_timeout=0.05, no_store="refuse")
