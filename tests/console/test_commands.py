@@ -226,8 +226,8 @@ def test_a_token_that_would_live_too_long_is_refused(logged_in: Script, run: Run
 
 
 def test_what_a_server_says_to_a_login_is_told(run: Run, server: ServerProcess) -> None:
-    said = sentence(run("login", "a" * 151, "-p", "x", SHIELD_SERVER_URL=server.address))
-    assert said == "username: Ensure this field has no more than 150 characters."
+    said = sentence(run("login", "a" * 255, "-p", "x", SHIELD_SERVER_URL=server.address))
+    assert said == "username: Ensure this field has no more than 254 characters."
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
