@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any, Protocol
 
+from shield_core.decisions import Decision
 from shield_core.models import LimitCause, RouteStatus
 from shield_core.responses import Answer, answer
-from shield_core.ruleset import Decision
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

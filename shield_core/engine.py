@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.sync import SyncShieldBackend, awaited
+from shield_core.decisions import Decision, Trace
 from shield_core.declarations import Declaration
 from shield_core.exceptions import InvalidInputError
 from shield_core.keys import Facet, RouteKey, check_service, parse_store_key
@@ -36,7 +37,7 @@ from shield_core.rate_limit.storage.base import RateLimitStorage
 from shield_core.rate_limit.storage.failover import guarded
 from shield_core.replica import Listener, NoStore, Replica, Status
 from shield_core.responses import limited
-from shield_core.ruleset import Decision, Ruleset, Trace
+from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Snapshot
 
 if TYPE_CHECKING:

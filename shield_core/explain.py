@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from shield_core.decisions import Decision, Step
 from shield_core.declarations import Declaration
 from shield_core.keys import EVERYTHING, RouteKey, Scope
 from shield_core.models import GlobalRateLimitPolicy, MaintenanceWindow, RouteStatus, StoredPolicy
 from shield_core.rate_limit.layers import DeclaredLimit, Layer
-from shield_core.ruleset import Decision, Ruleset, Step
+from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Snapshot
 
 #: Layers: what each says of a request before the last word, and of the route itself.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from shield_core.decisions import Decision
 from shield_core.models import LimitCause, RouteStatus
 from shield_core.rate_limit.limiter import Outcome
-from shield_core.ruleset import Decision
 
 logger = logging.getLogger("shield.blocked")
 

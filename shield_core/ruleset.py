@@ -11,10 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from shield_core.decisions import ALLOWED as ALLOWED
-from shield_core.decisions import Decision as Decision
-from shield_core.decisions import Step as Step
-from shield_core.decisions import Trace as Trace
+from shield_core.decisions import ALLOWED, Decision, Trace
 from shield_core.declarations import Declaration
 from shield_core.keys import EVERYTHING, HTTP_METHODS, Facet, RouteKey, Scope, parse_store_key
 from shield_core.models import GlobalRateLimitPolicy, RateLimitPolicy, RouteState, RouteStatus, StoredPolicy

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from shield_core.decisions import ALLOWED, Decision
 from shield_core.rate_limit.layers import Layer
 from shield_core.rate_limit.limiter import Outcome
 from shield_core.responses import limited, rate_headers
-from shield_core.ruleset import ALLOWED, Decision
 from shield_django import api_views, project
 from shield_django.callers import RequestCaller
 

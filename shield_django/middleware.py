@@ -13,9 +13,10 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from shield_core.decisions import ALLOWED, Decision
 from shield_core.ports import drive
 from shield_core.rate_limit.limiter import Outcome
-from shield_core.ruleset import ALLOWED, Decision, Ruleset
+from shield_core.ruleset import Ruleset
 from shield_django import hiding, limits, openness, project, ratelimited, responses
 from shield_django.limits import OUTCOME, Due, Said
 from shield_django.modes import settled

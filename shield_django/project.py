@@ -25,9 +25,10 @@ from shield_core.backends.base import ShieldBackend
 from shield_core.backends.memory import MemoryBackend
 from shield_core.backends.sync import SyncShieldBackend, awaited
 from shield_core.config import warn_of_forgotten_environment
+from shield_core.decisions import Decision, Trace
 from shield_core.declarations import Declaration
 from shield_core.engine import ShieldEngine
-from shield_core.ruleset import Decision, Ruleset, Trace
+from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Snapshot
 from shield_django import hiding, limit_storages
 from shield_django.conf import PREFIX, ShieldSettings, name_and_options

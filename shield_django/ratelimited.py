@@ -14,8 +14,8 @@ from django.http import HttpRequest
 from django.urls import get_resolver
 from django.views import defaults
 
+from shield_core.decisions import Decision
 from shield_core.models import LimitCause
-from shield_core.ruleset import Decision
 from shield_django.limits import decision_of
 
 _MIDDLEWARE = "django_ratelimit.middleware.RatelimitMiddleware"

@@ -12,9 +12,9 @@ from django.http.response import HttpResponseBase
 from django.template import Context, Engine, TemplateDoesNotExist, loader
 from django.urls import Resolver404
 
+from shield_core.decisions import Decision
 from shield_core.models import RouteStatus
 from shield_core.responses import Answer, answer, log_blocked
-from shield_core.ruleset import Decision
 from shield_django.signals import request_blocked
 
 if TYPE_CHECKING:

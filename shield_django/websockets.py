@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Any
 
 from shield_core.asgi import refuse_websocket
+from shield_core.decisions import Decision
 from shield_core.declarations import Declaration
 from shield_core.decorators import meta_of
 from shield_core.keys import WEBSOCKET, RouteKey
 from shield_core.responses import limited
-from shield_core.ruleset import Decision, Ruleset
+from shield_core.ruleset import Ruleset
 from shield_django import patterns, project
 from shield_django.callers import SocketCaller
 

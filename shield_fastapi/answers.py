@@ -8,9 +8,9 @@ from typing import Any
 from starlette.requests import Request
 
 from shield_core.asgi import Receive, Scope, Send, send_answer, with_headers
+from shield_core.decisions import Decision
 from shield_core.models import RouteStatus
 from shield_core.responses import answer
-from shield_core.ruleset import Decision
 
 #: ``response(request, exc)``, sync or async, returning an ASGI response.
 Response = Callable[[Request, Any], Any]

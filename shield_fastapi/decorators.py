@@ -16,13 +16,14 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from shield_core import decorators
+from shield_core.decisions import Decision
 from shield_core.declarations import Declaration
 from shield_core.decorators import deprecated, force_active, meta_of
 from shield_core.keys import WEBSOCKET, RouteKey
 from shield_core.rate_limit.limiter import Limiter
 from shield_core.rate_limit.storage.memory import MemoryRateLimitStorage
 from shield_core.responses import limited
-from shield_core.ruleset import Decision, Ruleset
+from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Snapshot
 from shield_fastapi.limits import WAITING, charge
 from shield_fastapi.sources import Scope

@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from shield_core.asgi import Application as ASGIApplication
 from shield_core.asgi import close_code
+from shield_core.decisions import Decision
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
 from shield_core.responses import log_blocked
-from shield_core.ruleset import Decision
 from shield_fastapi.answers import send_blocked
 from shield_fastapi.application import Application
 from shield_fastapi.decorators import signature

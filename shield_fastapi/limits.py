@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from shield_core.asgi import preflight_for
+from shield_core.decisions import Decision
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.rate_limit.layers import Layer
 from shield_core.rate_limit.limiter import Limiter, Outcome
 from shield_core.responses import limited
-from shield_core.ruleset import Decision, Ruleset
+from shield_core.ruleset import Ruleset
 from shield_fastapi.callers import ConnectionCaller
 from shield_fastapi.routes import Route
 from shield_fastapi.sources import Scope

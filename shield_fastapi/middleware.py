@@ -20,11 +20,12 @@ from shield_core.asgi import (
     refuse_websocket,
     with_headers,
 )
+from shield_core.decisions import ALLOWED, Decision
 from shield_core.engine import ShieldEngine
 from shield_core.keys import WEBSOCKET
 from shield_core.models import RouteStatus
 from shield_core.responses import log_blocked
-from shield_core.ruleset import ALLOWED, Decision, Ruleset
+from shield_core.ruleset import Ruleset
 from shield_fastapi.answers import Response, send_blocked
 from shield_fastapi.application import Application
 from shield_fastapi.guard import DECIDED

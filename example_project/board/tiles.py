@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+from shield_core.decisions import Decision
 from shield_core.models import RouteState, RouteStatus
-from shield_core.ruleset import Decision
 from shield_django import engine
 
 #: Values for the parameters of the shop's routes, so that every tile has a URL to ask.

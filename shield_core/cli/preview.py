@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from shield_core.decisions import Step
 from shield_core.explain import registered
 from shield_core.keys import EVERYTHING, RouteKey, Scope, without_slash
 from shield_core.plan import EnableScopeMaintenance
-from shield_core.ruleset import Ruleset, Step
+from shield_core.ruleset import Ruleset
 from shield_core.snapshot import Changes, Snapshot
 
 #: What the probes of orchestrators and monitors are called.

@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from shield_core.decisions import Decision
 from shield_core.models import MaintenanceWindow, RouteStatus
 from shield_core.responses import answer
-from shield_core.ruleset import Decision
 
 from .rules import NOW, RUNNING, override, rules
 
