@@ -14,7 +14,7 @@ from shield_fastapi import stamps
 from shield_fastapi.hiding import add_gates, add_twins
 from shield_fastapi.openapi import follow_rules
 from shield_fastapi.routes import Route, RouteTable
-from shield_fastapi.sources import Scope
+from shield_fastapi.sources import Scope, with_wrapped
 
 #: The module whose functions serve /openapi.json, /docs and /redoc.
 _DOCUMENTS = FastAPI.__module__
@@ -86,8 +86,8 @@ class Application:
 
 
 def _is_door(route: Route) -> bool:
-    """Whether the route leads to the controls."""
-    return bool(getattr(route.endpoint, "always_open", False))
+    """Whether the route leads to the controls, perhaps through a middleware of their own."""
+    return any(getattr(one, "always_open", False) is True for one in with_wrapped(route.endpoint))
 
 
 def _tell_hosts_apart(table: RouteTable) -> None:

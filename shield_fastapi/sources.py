@@ -136,12 +136,17 @@ def inner_application(source: Source) -> Any:
 
 def application_of(app: Any) -> Any:
     """Return the first of ``app`` and what it wraps that has routes, or None."""
+    return next((one for one in with_wrapped(app) if hasattr(one, "routes")), None)
+
+
+def with_wrapped(app: Any) -> Iterator[Any]:
+    """Yield ``app`` and what it wraps, as a middleware does, from outside in."""
     for _ in range(50):
-        if app is None or hasattr(app, "routes"):
-            return app
+        if app is None:
+            return
+        yield app
         # The middleware of a Starlette router wraps a method of it.
         app = getattr(app, "app", None) or getattr(app, "__self__", None)
-    return None
 
 
 def route_path(scope: Scope) -> str:

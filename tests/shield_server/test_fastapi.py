@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from shield_core.backends.memory import MemoryBackend
@@ -122,6 +124,29 @@ def test_a_page_elsewhere_that_the_application_lets_in_uses_the_api_with_a_token
         bearer = {**front, "Authorization": f"Bearer {token}"}
         answer = client.post("/shield/api/global/enable", json={}, headers=bearer)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, front["Origin"])
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        lambda admin: Mount("/shield", GZipMiddleware(admin)),
+        lambda admin: Mount("/shield", admin, middleware=[Middleware(GZipMiddleware)]),
+        lambda admin: Mount("/shield", routes=[Mount("", GZipMiddleware(GZipMiddleware(admin)))]),
+    ],
+    ids=["wrapped", "middleware of the mount", "wrapped twice, in a mount"],
+)
+def test_a_middleware_of_its_own_closes_it_to_nobody(mount):
+    engine = ShieldEngine(MemoryBackend())
+    app = FastAPI(routes=[mount(ShieldAdmin(engine=engine, auth=("olga", "secret"), secret_key="k"))])
+    app.add_middleware(ShieldMiddleware, engine=engine)
+    with TestClient(app, follow_redirects=False) as client:
+        engine.sync.enable_global_maintenance("moving", include_force_active=True)
+        engine.sync.set_global_rate_limit("1/hour")
+        assert client.get("/elsewhere").status_code == 503
+        assert log_in(client).headers["Location"] == "/shield/"
+        for _ in range(3):
+            assert client.get("/shield").status_code < 400
+            assert client.get("/shield/routes/").status_code == 200
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
