@@ -72,19 +72,21 @@ def configure(secret: str, database: str | Mapping[str, Any] | None = None, redi
         )
     if not apps.ready:
         django.setup()
-    lacking = next(_lacking(), None)
-    if lacking is not None:
-        raise ImproperlyConfigured(f"ShieldServer uses this process's Django settings, and {lacking}.")
+    wrong = next(_wrong(), None)
+    if wrong is not None:
+        raise ImproperlyConfigured(f"ShieldServer uses this process's Django settings, and {wrong}.")
 
 
-def _lacking() -> Iterator[str]:
-    """Yield what the settings lack; the templates can only be looked for when the apps are there."""
+def _wrong() -> Iterator[str]:
+    """Yield why the settings will not do; templates can only be looked for when the apps are there."""
     missing = [name for name in _NEEDED if not apps.is_installed(name)]
     if missing:
         yield f"their INSTALLED_APPS lack {', '.join(missing)}"
     for name in ("ROOT_URLCONF", "STATIC_URL"):
         if not getattr(settings, name, None):
             yield f"they have no {name}"
+    if settings.FORCE_SCRIPT_NAME:
+        yield "their FORCE_SCRIPT_NAME would lead its pages elsewhere: give it settings without that"
     try:
         get_template(_PAGE)
     except TemplateDoesNotExist:

@@ -335,7 +335,7 @@ def test_its_own_settings_pass_the_system_checks(clean_environment):
 
 
 @pytest.mark.parametrize(
-    "lacking, said",
+    "changed, said",
     [
         (
             {"INSTALLED_APPS": ["django.contrib.contenttypes", "django.contrib.auth"]},
@@ -344,12 +344,13 @@ def test_its_own_settings_pass_the_system_checks(clean_environment):
         ({"ROOT_URLCONF": None}, "they have no ROOT_URLCONF"),
         ({"STATIC_URL": None}, "they have no STATIC_URL"),
         ({"TEMPLATES": []}, "their TEMPLATES find no templates of apps"),
+        ({"FORCE_SCRIPT_NAME": "/app"}, "their FORCE_SCRIPT_NAME would lead its pages elsewhere"),
     ],
 )
-def test_what_a_project_lacks_is_named(lacking, said, clean_environment):
+def test_settings_of_a_project_that_will_not_do_are_named(changed, said, clean_environment):
     code = (
         "from shield_django.server.configuration import own_settings\nfrom django.conf import settings\n"
-        f"settings.configure(**(own_settings('key') | {lacking}))\n"
+        f"settings.configure(**(own_settings('key') | {changed}))\n"
         "from shield_django.server import ShieldServer\nShieldServer()"
     )
     run = _python(code, clean_environment)
