@@ -14,6 +14,7 @@ from typing import Any
 from shield_core.decisions import Decision
 from shield_core.models import LimitCause, RouteStatus
 from shield_core.rate_limit.limiter import Outcome
+from shield_core.texts import printable
 
 logger = logging.getLogger("shield.blocked")
 
@@ -139,7 +140,7 @@ def log_blocked(decision: Decision, *, method: str, path: str) -> None:
     logger.info(
         "%s %s is blocked: %s",
         method,
-        decision.key or path,
+        decision.key or printable(path),
         decision.cause,
         extra={"route": decision.key, "cause": str(decision.cause), "reason": decision.reason},
     )

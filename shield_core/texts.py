@@ -9,3 +9,8 @@ import re
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 #: Also halves of surrogate pairs, which JSON can make and no store can keep.
 UNPRINTABLE = re.compile(rf"{CONTROL.pattern}|[\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with an escape for what cannot be printed, so that it stays one line of a log."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
