@@ -60,8 +60,8 @@ class Addresses:
         self._path = url.path.rstrip("/")
         names = {one.lower() for one in _listed(allowed_hosts)}
         if url.hostname:
-            names |= {_name(self._netloc), *_LOOPBACK}
-        self._names = frozenset(names)
+            names.add(_name(self._netloc))
+        self._names = frozenset(names.union(_LOOPBACK) if names else ())
         self._suspects_pages = is_open and not names
 
     def seen_by_client(self, scope: Scope) -> Scope:

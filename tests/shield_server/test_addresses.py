@@ -113,6 +113,15 @@ def test_an_allowed_host_is_a_name(host):
         Addresses("", 0, ["shield", host])
 
 
+@pytest.mark.parametrize("named", [("https://shield", ()), ("", ["shield"])])
+def test_a_server_with_a_name_is_also_called_by_those_on_its_machine(named):
+    public, allowed = named
+    for host in ("shield", "localhost:9000", "127.0.0.1", "[::1]:9000"):
+        assert Addresses(public, 0, allowed).seen_by_client(scope(host=host))
+    with pytest.raises(BadHost, match="has another name"):
+        Addresses(public, 0, allowed).seen_by_client(scope())
+
+
 def test_one_allowed_host_needs_no_list():
     assert Addresses("", 0, "ops.example.com").seen_by_client(scope())
     with pytest.raises(BadHost):
