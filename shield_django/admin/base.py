@@ -139,7 +139,7 @@ class EngineAdmin(_ModelAdmin):
             except BackendError as error:
                 if SCOPE_KEY in getattr(request, "scope", {}):
                     raise  # of a ShieldServer, which has pages of its own for it
-                logger.warning("%s cannot be shown: %s", request.path, error)
+                logger.warning("%r cannot be shown: %s", request.path, error)
                 return self._refusal(request, error)
 
         return update_wrapper(wrapper, view)
