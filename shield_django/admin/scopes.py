@@ -114,7 +114,8 @@ class MaintenancePages(SavingPages):
         engine = self.get_engine(request)
         sync = engine.sync
         services = [Scope("service", name) for name in sync.list_services()]
-        rows = [self.scope_row(scope, sync.get_maintenance(scope)) for scope in (EVERYTHING, *services)]
+        now = sync.current()  # once, however many services there are
+        rows = [self.scope_row(scope, now.maintenance(scope)) for scope in (EVERYTHING, *services)]
         chosen = request.GET.get(ServiceFilter.parameter_name)
         return {
             "off": [row for row in rows if row["name"] in ("", chosen) and not row["in_force"]],

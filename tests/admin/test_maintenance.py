@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 
 from shield_core.keys import EVERYTHING, Scope
+from shield_django import project
 from tests.admin.conftest import HAS_DATABASE, address, form_of, messages_of, text_of
 from tests.admin.test_form import errors_of, moment
 
@@ -86,6 +87,21 @@ def test_an_end_for_what_is_on_already_is_one_change(operator, sync, page, scope
     config = sync.get_maintenance(scope)
     assert (config.enabled, config.window.end) == (False, end)
     assert len(sync.get_audit_log(scope.store_key)) == 2
+
+
+def test_many_services_are_read_from_the_store_at_once(operator, sync, monkeypatch):
+    backend = project.current().engine.backend
+    read, asked = type(backend).watch_sync, []
+    monkeypatch.setattr(
+        type(backend), "watch_sync", lambda *args, **more: asked.append(1) or read(*args, **more)
+    )
+    operator.get(LIST)
+    of_one = len(asked)  # the first time also of what the routes of this process are
+    for number in range(20):
+        sync.enable_service_maintenance(f"service-{number}", "moving")
+    asked.clear()
+    assert "The service service-19 is in maintenance" in text_of(operator.get(LIST))
+    assert len(asked) <= of_one
 
 
 def test_the_service_by_which_the_list_is_filtered_has_a_switch_too(operator, sync):
