@@ -41,6 +41,11 @@ class Application:
             self.table = self._learn()
         return self.table.find(self._within(scope), hidden)
 
+    def refresh(self) -> None:
+        """Learn the routes again where the application's own startup has replaced them."""
+        if self.table.is_replaced():
+            self.table = self._learn()
+
     def hide_gates(self, scope: Scope, rules: Ruleset, hidden: list[Route]) -> bool:
         """Add to ``hidden`` the closed gates that ``scope`` meets; return whether there are any."""
         return add_gates(hidden, self.table, self._within(scope), rules)

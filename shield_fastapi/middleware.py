@@ -150,13 +150,15 @@ class ShieldMiddleware:
                 await self._start()
             return message
 
-        async def stop_and_send(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown."):
+        async def follow_and_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete" and self._application is not None:
+                self._application.refresh()
+            elif message["type"].startswith("lifespan.shutdown."):
                 await self._stop()
             await send(message)
 
         try:
-            await self.app(scope, receive_and_start, stop_and_send)
+            await self.app(scope, receive_and_start, follow_and_send)
         finally:
             await self._stop()
 

@@ -103,6 +103,10 @@ class RouteTable:
         """Whether no route was added anywhere; asked at every request."""
         return sum(map(len, self._lists)) == self._size
 
+    def is_replaced(self) -> bool:
+        """Whether the application has another list of routes by now, which no request would notice."""
+        return self.app.routes is not self._lists[0]
+
     def all_routes(self) -> Iterator[Route]:
         for route in self.routes:
             if route.table is None:

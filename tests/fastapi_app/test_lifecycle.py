@@ -87,6 +87,19 @@ async def test_rules_are_in_force_when_the_applications_own_startup_runs() -> No
     assert seen == [("live", "env_gated"), ("live", None)]
 
 
+async def test_routes_that_the_applications_own_startup_replaces_are_known() -> None:
+    @asynccontextmanager
+    async def own(app: FastAPI) -> Any:
+        app.router.routes = [route for route in app.routes if getattr(route, "path", "") != "/x"]
+        app.get("/x")(maintenance("replaced")(lambda: None))
+        yield
+
+    engine = ShieldEngine(current_env="test")
+    app = application(engine, lifespan=own)
+    async with lifespan(app):
+        assert (await Caller(app).get("/x")).error["reason"] == "replaced"
+
+
 async def test_a_loop_bound_backend_stays_on_the_applications_loop() -> None:
     backend = NotebookBackend()  # it asserts that every call is made on the loop of its startup
     engine = ShieldEngine(backend, "test", refresh_interval=0.02)
