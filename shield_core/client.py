@@ -30,6 +30,7 @@ from shield_core.remote.connection import ANSWER_TIMEOUT, Connection, Reply
 from shield_core.remote.paging import read_pages
 from shield_core.remote.reading import Reader
 from shield_core.snapshot import Snapshot
+from shield_core.texts import listed
 
 Found = TypeVar("Found")
 Answer = TypeVar("Answer")
@@ -85,7 +86,7 @@ class HTTPClient:
     def set_env_only(
         self, path: str, envs: Sequence[str], reason: str = "", **by: Unpack[Authorship]
     ) -> RouteState:
-        return self._route("POST", path, "env", reason, by, envs=list(envs))
+        return self._route("POST", path, "env", reason, by, envs=listed(envs, "envs"))
 
     def schedule_maintenance(
         self, path: str, window: MaintenanceWindow, reason: str = "", **by: Unpack[Authorship]
@@ -127,7 +128,7 @@ class HTTPClient:
             "routes": list(paths),
             "all_methods": all_methods,
             "until": until,
-            "envs": list(envs) or None,
+            "envs": listed(envs, "envs") or None,
             "read_only": (window.read_only if window else read_only) or None,
             "start": window.start if window else None,
             "end": window.end if window else None,

@@ -19,6 +19,7 @@ from shield_core.declarations import limit_from
 from shield_core.exceptions import InvalidInputError
 from shield_core.keys import NOWHERE, is_environment
 from shield_core.models import MaintenanceWindow, RouteStatus, strictest
+from shield_core.texts import listed
 
 View = TypeVar("View", bound=Callable[..., Any])
 Meta = dict[str, Any]
@@ -116,8 +117,8 @@ def rate_limit(
         "key": key,
         "on_missing_key": on_missing_key,
         "burst": burst,
-        "exempt_ips": list(exempt_ips or ()),
-        "exempt_roles": list(exempt_roles or ()),
+        "exempt_ips": listed(exempt_ips or (), "exempt_ips"),
+        "exempt_roles": listed(exempt_roles or (), "exempt_roles"),
         "tier_resolver": tier_resolver,
         "shadow": shadow,
     }

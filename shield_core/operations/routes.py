@@ -22,6 +22,7 @@ from shield_core.models import (
 from shield_core.operations.commits import Committing
 from shield_core.plan import Authorship
 from shield_core.snapshot import Snapshot
+from shield_core.texts import listed
 
 
 class RouteOperations(Committing):
@@ -85,7 +86,7 @@ class RouteOperations(Committing):
         self, path: str, envs: Sequence[str], reason: str = "", **by: Unpack[Authorship]
     ) -> RouteState:
         """Gate the route to ``envs``; an empty list lifts the gate."""
-        return await self._route(plan.SetEnvironments, path, by, reason=reason, envs=tuple(envs))
+        return await self._route(plan.SetEnvironments, path, by, reason=reason, envs=listed(envs, "envs"))
 
     async def schedule_maintenance(
         self,
@@ -127,7 +128,7 @@ class RouteOperations(Committing):
             reason=reason,
             status=status,
             window=window,
-            envs=tuple(envs),
+            envs=listed(envs, "envs"),
             read_only=read_only,
         )
 
@@ -149,7 +150,7 @@ class RouteOperations(Committing):
         ``until``, ``window``, ``envs`` and ``read_only`` are given where the action takes them, and
         ``all_methods`` means every key of each path. Raises BulkRefusedError.
         """
-        given = {"until": until, "window": window, "envs": tuple(envs), "read_only": read_only}
+        given = {"until": until, "window": window, "envs": listed(envs, "envs"), "read_only": read_only}
         takes = plan.ROUTE_ACTIONS[action].__dataclass_fields__
         what = {name: value for name, value in given.items() if name in takes}
         if unused := [name for name, value in given.items() if value and name not in takes]:

@@ -64,6 +64,12 @@ def test_a_gate_names_its_environments(envs):
         env_only(*envs)
 
 
+@pytest.mark.parametrize("name", ["exempt_ips", "exempt_roles"])
+def test_a_lone_text_is_no_list_of_exemptions(name):
+    with pytest.raises(InvalidInputError, match=rf"{name} is a list of texts: write \['staff'\]"):
+        rate_limit("10/minute", **{name: "staff"})
+
+
 @pytest.mark.parametrize(
     "arguments", [{"start": "2027-01-01T00:00Z"}, {"end": "2027-01-01T00:00Z"}], ids=["start", "end"]
 )

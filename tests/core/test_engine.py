@@ -97,6 +97,7 @@ async def test_a_schedule_is_cancelled(shop):
         ("disable", ("GET:/live",), RouteProtectedException),
         ("disable", ("nonsense",), InvalidInputError),
         ("cancel_schedule", ("GET:/x",), InvalidInputError),
+        ("set_env_only", ("GET:/x", "qa"), InvalidInputError),
         ("set_global_exempt_paths", (["health"],), InvalidInputError),
         ("enable_service_maintenance", ("Not A Name",), InvalidInputError),
         ("enable_maintenance", (Scope("route", "GET:/x"),), InvalidInputError),
