@@ -25,12 +25,14 @@ class Outages:
         self._told: deque[float] = deque(maxlen=_TOLD)
         self._is_told = False
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, *, is_cold: bool = False) -> None:
+        """Log that the store does not answer, to a process that ``is_cold`` and has no rules of it yet."""
         if self._is_told or not self._may_tell():
             return
         self._is_told = True
         logger.error(
-            "The store does not answer; the last known rules stay in force. %s: %s",
+            "The store does not answer; %s. %s: %s",
+            "nothing is known of it yet" if is_cold else "the last known rules stay in force",
             type(error).__name__,
             error,
             exc_info=None if isinstance(error, BackendError) else error,

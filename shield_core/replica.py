@@ -506,7 +506,7 @@ class Replica:
         self._error = f"{type(error).__name__}: {error}"
         self._close()
         self._begin_with_last_known()
-        self._outages.failed(error)
+        self._outages.failed(error, is_cold=self._snapshot is None)
 
     def _begin_with_last_known(self) -> None:
         """Serve by what is known from before this process, where the store has not been seen in it."""

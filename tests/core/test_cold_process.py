@@ -112,6 +112,16 @@ async def test_requests_that_wait_together_say_once_that_the_store_is_away(backe
     assert caplog.text.count("The store has not answered within 0.05 s") == 1
 
 
+def test_a_process_without_rules_does_not_say_that_they_stay_in_force(
+    backend, make_engine, wait_until, caplog
+):
+    backend.down = True
+    engine = make_engine(backend, init_timeout=0.05)
+    assert engine.decide("GET", "/x").allowed
+    wait_until(lambda: "The store does not answer; nothing is known of it yet." in caplog.text)
+    assert "stay in force" not in caplog.text
+
+
 def test_a_process_may_refuse_to_serve_without_its_store(backend, make_engine, wait_until):
     backend.down = True
     engine = make_engine(backend, init_timeout=0.05, no_store="refuse")
