@@ -56,6 +56,15 @@ def test_one_that_the_code_registers_stays_beside_its_bare_path():
         assert shop.state("GET:/x").origin == "code"
 
 
+def test_one_that_the_code_registers_goes_back_to_its_own_code():
+    shop = Store({"/x": [disabled("all but GET")], "GET:/x": []})
+    shop.run(Disable, "GET:/x")
+    assert shop.state("GET:/x").code.status == "active"
+    shop.run(Enable, "GET:/x")
+    assert shop.state("GET:/x").origin == "code"
+    assert [shop.answer(method, "/x") for method in ("GET", "POST")] == ["open", "disabled"]
+
+
 def test_a_cancelled_schedule_leaves_nothing_behind():
     shop = Store({"/x": []})
     shop.run(Schedule, "GET:/x", window=FUTURE)

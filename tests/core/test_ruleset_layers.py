@@ -279,6 +279,20 @@ def test_the_trace_names_every_layer_and_who_set_it():
     ]
 
 
+@pytest.mark.parametrize(
+    ("declared", "verdict"),
+    [
+        (declare("/x"), "pass"),
+        (declare("/x", force_active), "force_active"),
+        (declare("/x", force_active, always_open=True), "always_open"),
+    ],
+)
+def test_the_trace_says_why_the_route_itself_lets_pass(declared, verdict):
+    trace = []
+    rules(declared).decide("GET", "/x", trace=trace)
+    assert trace[-1].verdict == verdict
+
+
 def test_the_trace_ends_with_the_layer_that_decided():
     trace = []
     rules(declare("/x", disabled()), everything=ON).decide("GET", "/x", at=NOW, trace=trace)
