@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -15,7 +17,7 @@ from typing import NamedTuple
 from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 
 from shield_core.asgi import Receive, Scope, Send
 from shield_core.events import FULL, PLAIN, Audience
@@ -30,9 +32,13 @@ from shield_django.control import ControlPlane, control_of
 from shield_django.stream.connection import connection_of
 from shield_django.stream.stream import EventStream
 
+logger = logging.getLogger("shield.stream")
+
 ENDPOINT = "sdk-events"
 #: Of an sdk token that is not bound to a service yet: it hears what is for everybody.
 _NO_SERVICE = ""
+#: Seconds after which an operator's password and permissions are looked at again.
+ASK_AGAIN = 60.0
 #: Seconds that a follower who knows more than this node waits for it to catch up.
 _PATIENCE = 2.0
 
@@ -128,7 +134,11 @@ async def _admit(control: ControlPlane, wish: Wish) -> tuple[Audience, Callable[
     if own is not None and wish.service not in (None, own):
         raise Refused(403, f"This token reaches only the service {own!r}.")
     audience = Audience(wish.proto, (own or _NO_SERVICE) if principal.is_sdk else wish.service)
-    return audience, _always if token is None else lambda: _is_still(control, token)
+    if token is None:
+        return audience, _always
+    if principal.is_sdk:
+        return audience, lambda: _is_still(control, token)
+    return audience, Operator(control, token, wish.token).may_listen
 
 
 def _principal_of(control: ControlPlane, text: str) -> Principal | None:
@@ -152,6 +162,35 @@ def _is_still(control: ControlPlane, token: Token) -> bool:
     record = control.snapshot.token(token.id)
     is_same = token.service is not None or record is None or record.service is None
     return is_same and control.tokens.is_alive(token, control.snapshot)
+
+
+class Operator:
+    """Who listens with a token whose password, or whose user's permissions, may change meanwhile."""
+
+    __slots__ = ("_asked_at", "_asking", "_control", "_is_known", "_text", "_token")
+
+    def __init__(self, control: ControlPlane, token: Token, text: str) -> None:
+        self._control = control
+        self._token = token
+        self._text = text
+        self._is_known = True
+        self._asked_at = time.monotonic()
+        self._asking: asyncio.Task[None] | None = None
+
+    def may_listen(self) -> bool:
+        """Whether the token still counts, as far as is known; ask again, where that was long ago."""
+        if time.monotonic() - self._asked_at > ASK_AGAIN:
+            self._asked_at = time.monotonic()
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        return self._is_known and _is_still(self._control, self._token)
+
+    async def _ask(self) -> None:
+        try:
+            await sync_to_async(_principal_of)(self._control, self._text)
+        except Refused:
+            self._is_known = False
+        except DatabaseError as error:
+            logger.warning("Who listens is not known, and stays, as the database cannot be asked: %s", error)
 
 
 def _unauthorized(message: str) -> Refused:

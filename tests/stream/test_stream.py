@@ -6,12 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from shield_core.backends.memory import MemoryBackend
 from shield_core.engine import ShieldEngine
 from shield_core.models import RouteState
-from shield_django.auth.authorities import Open
+from shield_django.auth.authorities import Foreign, Open
 from shield_django.control import SCOPE_KEY, ControlPlane
+from shield_django.stream import app, hub
 from shield_django.stream import stream as streams
 from shield_django.stream.app import stream_application
 
@@ -19,7 +21,7 @@ from shield_django.stream.app import stream_application
 class Slow:
     """A client of a server with little room: ``take`` lets so many sends through."""
 
-    def __init__(self, control: ControlPlane) -> None:
+    def __init__(self, control: ControlPlane, token: str = "") -> None:
         self.text = b""
         self.ended = False
         self._room = asyncio.Semaphore(0)
@@ -29,7 +31,7 @@ class Slow:
             "method": "GET",
             "path": "/api/sdk/events",
             "query_string": b"proto=2",
-            "headers": [(b"host", b"localhost")],
+            "headers": [(b"host", b"localhost"), (b"x-shield-token", token.encode())],
             SCOPE_KEY: control,
         }
         self.task = asyncio.create_task(stream_application(scope, self._receive, self._send))
@@ -109,3 +111,44 @@ async def test_the_end_waits_for_what_is_being_sent(
 
     assert client.types == ["hello", "snapshot", "sync", "goodbye"]
     assert client.ended
+
+
+class Directory:
+    """Knows one operator, unless it is away."""
+
+    def __init__(self) -> None:
+        self.password = "old"
+        self.is_away = False
+        self.asked = 0
+
+    def authenticate_user(self, username: str, password: str) -> bool:
+        return password == self.password
+
+    def fingerprint(self, username: str) -> str:
+        self.asked += 1
+        if self.is_away:
+            raise OperationalError("away")
+        return self.password
+
+
+async def test_a_changed_password_ends_the_streams_of_its_operator(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "ASK_AGAIN", 0.0)
+    monkeypatch.setattr(hub, "KEEPALIVE_INTERVAL", 0.15)
+    directory = Directory()
+    control = ControlPlane(engine, Foreign(directory), ["key"])
+    token = control.tokens.sign(control.tokens.make("olga", "cli", fingerprint="old"))
+    client = Slow(control, token)
+    await client.take(1000)
+
+    directory.is_away = True
+    asked = directory.asked
+    async with asyncio.timeout(10):
+        while directory.asked < asked + 3:
+            await asyncio.sleep(0.01)
+    assert not client.task.done()
+
+    directory.is_away, directory.password = False, "new"
+    await asyncio.wait_for(client.task, 10)
+    assert client.types[-1] == "goodbye"
