@@ -28,6 +28,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from shield_core.events import dumped, effective, now
+from shield_core.keys import check_service
 from shield_core.models import RouteState
 from shield_core.plan import Authorship
 from shield_core.sync import SyncEngine
@@ -45,7 +46,7 @@ from shield_django.api.formats import (
     prefers_html,
     refuse_forms,
 )
-from shield_django.api.keys import decode_key, parse_key, parse_service
+from shield_django.api.keys import decode_key, parse_key
 from shield_django.auth.access import Rule, may_reach, may_touch, rule_of
 from shield_django.auth.principals import Principal
 from shield_django.auth.sources import source_of
@@ -217,13 +218,13 @@ class ControlView(APIView):
             return self.principal.service
         headers = self.request.headers
         named = self.asked.get("service") or headers.get("X-Shield-Service") or self.app_id
-        return parse_service(named) if named else None
+        return check_service(named) if named else None
 
     @property
     def app_id(self) -> str | None:
         """The service that a program says it is."""
         named = self.request.headers.get("X-Shield-App-Id")
-        return parse_service(named) if named else None
+        return check_service(named) if named else None
 
     def target(self, text: str) -> str:
         """Return the key, or the view's name, that ``text`` stands for, where this caller may touch it."""

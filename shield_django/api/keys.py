@@ -10,13 +10,12 @@ import binascii
 import re
 
 from shield_core.exceptions import InvalidKeyError
-from shield_core.keys import RouteKey, check_service
+from shield_core.keys import RouteKey
 from shield_core.keys import encode_key as encode_key
 from shield_django.models import KEY_LENGTH
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 _METHOD_LENGTH = 32
-parse_service = check_service
 
 
 def decode_key(text: str) -> str:

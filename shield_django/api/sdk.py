@@ -13,7 +13,7 @@ from pydantic import ValidationError as Invalid
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
 from shield_core.events import cut, dumped, now
-from shield_core.keys import parse_store_key
+from shield_core.keys import check_service, parse_store_key
 from shield_core.models import (
     INSTANCE_TTL,
     AuditEntry,
@@ -28,7 +28,7 @@ from shield_django.api import answers, bodies
 from shield_django.api.base import ControlView, operation
 from shield_django.api.errors import NotImplementedHere
 from shield_django.api.formats import TooLarge, cleaned
-from shield_django.api.keys import parse_key, parse_service
+from shield_django.api.keys import parse_key
 from shield_django.auth.access import rule_of_write
 
 logger = logging.getLogger("shield.sdk")
@@ -159,7 +159,7 @@ class Commit(_FromService):
         self.admit(rule_of_write(key))
         self.allow(scope.owner)
         if scope.kind == "service":
-            parse_service(scope.name)
+            check_service(scope.name)
         elif scope.kind == "route" and str(parse_key(scope.name)) != scope.name:
             raise ValidationError({"writes": f"{key[:200]}: write it as {parse_key(scope.name)}."})
         if scope.kind == "route":
