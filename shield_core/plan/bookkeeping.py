@@ -13,7 +13,7 @@ from shield_core.models import (
     StoredObject,
 )
 from shield_core.plan.commands import Command
-from shield_core.plan.routes import code, kept
+from shield_core.plan.routes import beneath, code, kept
 from shield_core.plan.scopes import scope_status
 from shield_core.snapshot import Commit, Snapshot, Write
 
@@ -85,7 +85,8 @@ class CrossBoundary(Command):
         cleared = found.replace(window=None, **self._stamp)
         if not isinstance(found, RouteState) or not isinstance(cleared, RouteState):
             return cleared
-        return kept(snapshot, found, self._settled(cleared, code(snapshot, cleared)))
+        settled = self._without_need(cleared, code(snapshot, cleared), beneath(snapshot, cleared))
+        return kept(snapshot, found, settled)
 
 
 def crossed_boundary(found: StoredObject, now: datetime) -> datetime | None:

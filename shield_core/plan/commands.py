@@ -97,9 +97,9 @@ class Command(ABC):
     def _stamp(self) -> dict[str, Any]:
         return {"updated_at": self.now, "updated_by": self._actor}
 
-    def _settled(self, state: RouteState, code: Baseline) -> RouteState:
-        """Return to the code where the override no longer says anything else."""
-        return self._as_code(state, code) if self._said(state) == self._said(code) else state
+    def _without_need(self, state: RouteState, code: Baseline, beneath: Baseline) -> RouteState:
+        """Return to the code where the override no longer says anything else than what is beneath it."""
+        return self._as_code(state, code) if self._said(state) == self._said(beneath) else state
 
     def _said(self, one: RouteState | Baseline) -> tuple[object, ...]:
         """Return what callers can tell of a state; a reason is told to those who are blocked."""

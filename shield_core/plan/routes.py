@@ -33,6 +33,9 @@ class RouteCommand(Command):
     target: str
     service: str | None = None
 
+    #: Whether an override that says what would hold without it is given up.
+    settles = True
+
     @property
     @abstractmethod
     def action(self) -> str:
@@ -46,17 +49,20 @@ class RouteCommand(Command):
     def plan(self, snapshot: Snapshot) -> Commit:
         key = resolve(snapshot, self.target, self.service)
         before = snapshot.route(key)
-        current = before or inherited(snapshot, key)
+        current = in_force(snapshot, key, before)
         if self.blocks and current.force_active:
             raise RouteProtectedException(key)
-        after = kept(snapshot, before, self._change(current, code(snapshot, current)))
+        changed = self._change(current, code(snapshot, current))
+        if self.settles:
+            changed = self._without_need(changed, code(snapshot, changed), beneath(snapshot, changed))
+        after = kept(snapshot, before, changed)
         return self._commit(
             key,
             before,
             after,
             action=self.action,
             previous=current.effective(self.now),
-            new=(after or inherited(snapshot, key)).effective(self.now),
+            new=in_force(snapshot, key, after).effective(self.now),
         )
 
     @abstractmethod
@@ -95,8 +101,7 @@ class Enable(RouteCommand):
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         window = state.window if state.window and state.window.start > self.now else None
         status = _unblocked_status(state, code)
-        enabled = self._override(state, code, status=status, reason="", read_only=False, window=window)
-        return self._settled(enabled, code)
+        return self._override(state, code, status=status, reason="", read_only=False, window=window)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +112,7 @@ class Disable(RouteCommand):
 
     action = "disable"
     blocks = True
+    settles = False
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         if self.until is None:
@@ -128,6 +134,7 @@ class SetMaintenance(RouteCommand):
 
     action = "maintenance_on"
     blocks = True
+    settles = False
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         if self.window is not None:
@@ -154,6 +161,7 @@ class Schedule(RouteCommand):
 
     action = "schedule"
     blocks = True
+    settles = False
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         scheduled = _scheduled(self, state, code, self.window)
@@ -171,7 +179,7 @@ class CancelSchedule(RouteCommand):
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         if state.window is None or state.window.end <= self.now:
             raise InvalidInputError(f"{state.path} has no window that could be cancelled.")
-        return self._settled(self._override(state, code, window=None), code)
+        return self._override(state, code, window=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +199,7 @@ class SetEnvironments(RouteCommand):
         status = state.status
         if status not in BLOCKING:
             status = RouteStatus.ENV_GATED if self.envs else _open_status(code)
-        gated = self._override(state, code, status=status, allowed_envs=self.envs)
-        return self._settled(gated, code)
+        return self._override(state, code, status=status, allowed_envs=self.envs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +207,7 @@ class ClearOverride(RouteCommand):
     """Go back to what the code says."""
 
     action = "override_cleared"
+    settles = False
 
     def _change(self, state: RouteState, code: Baseline) -> RouteState:
         return state if state.origin == "code" else self._as_code(state, code)
@@ -234,7 +242,7 @@ class SetRoute(RouteCommand):
             status = RouteStatus.ENV_GATED if self.envs else _open_status(code)
         if self.window is not None and self.window != state.window and self.window.end <= self.now:
             raise InvalidInputError("The window is already over.")
-        changed = self._override(
+        return self._override(
             state,
             code,
             status=status,
@@ -243,7 +251,6 @@ class SetRoute(RouteCommand):
             allowed_envs=self.envs,
             read_only=self.read_only,
         )
-        return self._settled(changed, code)
 
 
 _ACTIONS = {
@@ -253,6 +260,16 @@ _ACTIONS = {
     RouteStatus.MAINTENANCE: "maintenance_on",
     RouteStatus.DISABLED: "disable",
 }
+
+
+def in_force(snapshot: Snapshot, store_key: str, own: RouteState | None) -> RouteState:
+    """Return the state that holds for a key: its ``own``, or what an operator has set for all methods."""
+    bare = _bare(snapshot, store_key)
+    if own is None:
+        return inherited(snapshot, store_key)
+    if own.origin == "operator" or bare is None or bare.origin == "code":
+        return own
+    return own.replace(**dict(bare.here), note=bare.note, origin="operator", baseline=own.code)
 
 
 def inherited(snapshot: Snapshot, store_key: str) -> RouteState:
@@ -275,6 +292,12 @@ def kept(snapshot: Snapshot, before: RouteState | None, after: RouteState) -> Ro
     if after.origin == "operator" or registered or _bare(snapshot, after.path) is None:
         return after
     return None
+
+
+def beneath(snapshot: Snapshot, state: RouteState) -> Baseline:
+    """Return what would hold for a route without an override of its own: its bare path's, or its code."""
+    bare = _bare(snapshot, state.path)
+    return bare.here if bare is not None and bare.origin == "operator" else code(snapshot, state)
 
 
 def code(snapshot: Snapshot, state: RouteState) -> Baseline:

@@ -3,7 +3,15 @@
 import pytest
 
 from shield_core.decorators import disabled, env_only
-from shield_core.plan import CancelSchedule, ClearOverride, CrossBoundary, Disable, Enable, Schedule
+from shield_core.plan import (
+    CancelSchedule,
+    ClearOverride,
+    CrossBoundary,
+    Disable,
+    Enable,
+    Schedule,
+    SetEnvironments,
+)
 
 from .rules import FUTURE, RUNNING
 from .store import Store
@@ -54,6 +62,25 @@ def test_one_that_the_code_registers_stays_beside_its_bare_path():
     for command in (Enable, ClearOverride, ClearOverride):
         shop.run(command, "GET:/x")
         assert shop.state("GET:/x").origin == "code"
+
+
+def test_one_that_the_code_registers_is_opened_under_a_bare_path_that_an_operator_has_disabled():
+    shop = Store({"/x": [], "GET:/x": []})
+    shop.run(Disable, "/x", reason="fraud")
+    shop.run(Enable, "GET:/x")
+    assert [shop.answer(method, "/x") for method in ("GET", "POST")] == ["open", "disabled"]
+    assert (shop.audit[-1].previous_status, shop.audit[-1].new_status) == ("disabled", "active")
+    shop.run(ClearOverride, "GET:/x")
+    assert shop.answer("GET", "/x") == "disabled"
+
+
+def test_one_that_the_code_registers_keeps_the_gate_of_its_bare_path_when_it_is_enabled():
+    shop = Store({"/x": [], "GET:/x": []})
+    shop.run(SetEnvironments, "/x", envs=("qa",))
+    shop.run(Disable, "GET:/x")
+    shop.run(Enable, "GET:/x")
+    assert shop.answer("GET", "/x", env="prod") == "env_gated"
+    assert (shop.state("GET:/x").origin, shop.audit[-1].new_status) == ("code", "env_gated")
 
 
 def test_one_that_the_code_registers_goes_back_to_its_own_code():

@@ -19,6 +19,7 @@ from shield_core.plan import (
     SetMaintenance,
     SetRoute,
 )
+from shield_core.plan.routes import in_force
 
 from .rules import FUTURE, NOW, RUNNING
 from .store import Store
@@ -75,9 +76,9 @@ commands = st.one_of(
 histories = st.lists(st.tuples(st.integers(0, 2), keys, commands), max_size=8)
 
 
-def lived(stamps, history):
+def lived(stamps, history, of_get=None):
     """A store after a history of commands, some of which are refused, with time passing."""
-    shop = Store({"/x": stamps})
+    shop = Store({"/x": stamps} | ({"GET:/x": of_get} if of_get is not None else {}))
     for steps, key, (command, fields) in history:
         shop.now += steps * HALF_HOUR
         try:
@@ -88,13 +89,13 @@ def lived(stamps, history):
 
 
 def effective(shop, key):
-    return shop.state(key) or shop.state("/x")
+    return in_force(shop.snapshot, key, shop.state(key))
 
 
-@settings(max_examples=300, deadline=None)
-@given(stamps, histories, keys)
-def test_after_enable_gate_and_future_window_are_still_there(stamps, history, key):
-    shop = lived(stamps, history)
+@settings(max_examples=400, deadline=None)
+@given(stamps, histories, keys, st.none() | stamps)
+def test_after_enable_gate_and_future_window_are_still_there(stamps, history, key, of_get):
+    shop = lived(stamps, history, of_get)
     before = effective(shop, key)
     shop.run(Enable, key)
     after = effective(shop, key)
@@ -134,6 +135,17 @@ def test_the_code_is_never_forgotten_under_an_override(stamps, history):
     shop = lived(stamps, history)
     assert shop.state("/x").code == Store({"/x": stamps}, now=NOW).state("/x").here
     assert not shop.deploy({"/x": stamps})
+
+
+@settings(max_examples=300, deadline=None)
+@given(stamps, stamps, histories)
+def test_a_bare_path_and_a_method_of_it_each_keep_their_code_and_go_back_to_it(stamps, of_get, history):
+    shop = lived(stamps, history, of_get)
+    fresh = Store({"/x": stamps, "GET:/x": of_get}, now=shop.now)
+    for key in ("GET:/x", "/x"):
+        assert shop.state(key).code == fresh.state(key).here
+        shop.run(ClearOverride, key)
+        assert (shop.state(key).origin, shop.state(key).here) == ("code", fresh.state(key).here)
 
 
 @settings(max_examples=200, deadline=None)
