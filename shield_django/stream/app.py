@@ -125,7 +125,10 @@ def _wish(request: ASGIRequest, control: ControlPlane) -> Wish:
 async def _admit(control: ControlPlane, wish: Wish) -> tuple[Audience, Callable[[], bool]]:
     """Return what may be heard, and what tells whether it still may. Raises Refused."""
     # In a thread, because the authority may ask a database; neither stays with the stream.
-    principal = await sync_to_async(_principal_of)(control, wish.token) if wish.token else None
+    try:
+        principal = await sync_to_async(_principal_of)(control, wish.token) if wish.token else None
+    except DatabaseError as error:
+        raise Refused(503, "The store cannot be used at the moment.", retry_after="5") from error
     if principal is None:
         if not control.authority.is_open:
             raise _unauthorized("Log in, and send the token as 'Authorization: Bearer …' or X-Shield-Token.")
@@ -189,8 +192,8 @@ class Operator:
             await sync_to_async(_principal_of)(self._control, self._text)
         except Refused:
             self._is_known = False
-        except DatabaseError as error:
-            logger.warning("Who listens is not known, and stays, as the database cannot be asked: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever an authority raises that cannot be asked
+            logger.warning("Who listens is not known, and stays: %s: %s", type(error).__name__, error)
 
 
 def _unauthorized(message: str) -> Refused:

@@ -22,6 +22,7 @@ class Slow:
     """A client of a server with little room: ``take`` lets so many sends through."""
 
     def __init__(self, control: ControlPlane, token: str = "") -> None:
+        self.status = 0
         self.text = b""
         self.ended = False
         self._room = asyncio.Semaphore(0)
@@ -42,8 +43,9 @@ class Slow:
 
     async def _send(self, message: Any) -> None:
         await self._room.acquire()
+        self.status = message.get("status", self.status)
         self.text += message.get("body", b"")
-        self.ended = message["type"] == "http.response.body" and not message["more_body"]
+        self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     def leave(self) -> None:
         self._gone.set()
@@ -131,16 +133,39 @@ class Directory:
         return self.password
 
 
+@pytest.fixture
+def directory() -> Directory:
+    return Directory()
+
+
+@pytest.fixture
+def olga(engine: Any, directory: Directory) -> tuple[ControlPlane, str]:
+    """A control plane that knows the operators of ``directory``, and the token of one."""
+    control = ControlPlane(engine, Foreign(directory), ["key"])
+    return control, control.tokens.sign(control.tokens.make("olga", "cli", fingerprint="old"))
+
+
+async def test_who_cannot_be_asked_about_yet_is_to_come_again(
+    directory: Directory, olga: tuple[ControlPlane, str]
+) -> None:
+    directory.is_away = True
+    client = Slow(*olga)
+    await client.take(1000)
+    await asyncio.wait_for(client.task, 10)
+    assert client.status == 503
+    assert b"The store cannot be used" in client.text
+
+
 async def test_a_changed_password_ends_the_streams_of_its_operator(
-    engine: Any, monkeypatch: pytest.MonkeyPatch
+    directory: Directory, olga: tuple[ControlPlane, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "ASK_AGAIN", 0.0)
     monkeypatch.setattr(hub, "KEEPALIVE_INTERVAL", 0.15)
-    directory = Directory()
-    control = ControlPlane(engine, Foreign(directory), ["key"])
-    token = control.tokens.sign(control.tokens.make("olga", "cli", fingerprint="old"))
-    client = Slow(control, token)
+    client = Slow(*olga)
     await client.take(1000)
+    async with asyncio.timeout(10):
+        while "sync" not in client.types:
+            await asyncio.sleep(0.01)
 
     directory.is_away = True
     asked = directory.asked
