@@ -437,6 +437,10 @@ class Instance(_Value):
     def alive_at(self, moment: datetime) -> bool:
         return (moment - self.seen_at).total_seconds() < INSTANCE_TTL
 
+    def behind(self, epoch: str, revision: int) -> int | None:
+        """Return how many revisions it is behind a store, None where it follows another history of it."""
+        return max(revision - self.revision, 0) if self.epoch in ("", epoch) else None
+
 
 #: Seconds of silence after which an instance counts as gone; it is heard every 30 seconds.
 INSTANCE_TTL = 90.0

@@ -337,6 +337,30 @@ class RateLimit(Unmanaged):
         return self.key
 
 
+class ServiceInstance(Unmanaged):
+    """A process that follows the store, as operators see it."""
+
+    id = models.CharField(max_length=255, primary_key=True)
+    service = models.CharField(_("service"), max_length=255, blank=True)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.BigIntegerField(_("process"))
+    release = models.CharField(_("release"), max_length=255, blank=True)
+    revision = models.BigIntegerField(_("revision"))
+    #: Changes that it has not applied, None where it follows another history of the store.
+    lag = models.BigIntegerField(_("changes behind"), null=True)
+    seen_at = models.DateTimeField(_("last seen"))
+
+    class Meta(Unmanaged.Meta):
+        abstract = False
+        # Whoever may view routes may view these.
+        default_permissions = ()
+        verbose_name = _("instance")
+        verbose_name_plural = _("instances")
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class AuditLogEntry(Unmanaged):
     """A line of the audit log as operators see it."""
 

@@ -91,7 +91,7 @@ def instances(reading: Reading) -> None:
     ]
     found.sort(key=lambda one: (one.service or "", one.host, one.pid))
     if reading.as_json:
-        output.print_json(reading.session, [{**one.model_dump(), "lag": _lag(one, store)} for one in found])
+        output.print_json(reading.session, [{**one.model_dump(), "lag": one.behind(*store)} for one in found])
     elif found:
         rows = [_instance_row(one, store, reading.session.zone) for one in found]
         output.print_table(reading.session, _INSTANCE_HEADS, rows)
@@ -157,13 +157,8 @@ def _broken_sentence(broken: AuditEntry, count: int, zone: tzinfo | None) -> str
     )
 
 
-def _lag(one: Instance, store: Cursor) -> int | None:
-    """Return how many revisions an instance is behind, None where it follows another history."""
-    return max(store.revision - one.revision, 0) if one.epoch in ("", store.epoch) else None
-
-
 def _instance_row(one: Instance, store: Cursor, zone: tzinfo | None) -> tuple[str, ...]:
-    lag = _lag(one, store)
+    lag = one.behind(*store)
     return (
         one.service or "",
         one.host,

@@ -45,7 +45,7 @@ class _Waiting:
                 self.arrived.setdefault(one.id, elapsed)
 
     def _has_applied(self, one: Instance) -> bool:
-        return one.epoch in ("", self.position.epoch) and one.revision >= self.position.revision
+        return one.behind(*self.position) == 0
 
 
 def wait(session: Session, before: Snapshot, after: Snapshot, patience: timedelta, by: Authorship) -> None:

@@ -39,9 +39,13 @@ def status_word(status: str) -> str:
     return str(Status(status).label) if status in Status.values else status
 
 
-def badge(status: str, *lines: str, look: str = "") -> SafeString:
+def badge(status: str, *lines: str, look: str = "", word: str = "") -> SafeString:
     """Return a status as shape and word, with small lines under it."""
-    context = {"look": look or status, "word": status_word(status), "lines": list(filter(None, lines))}
+    context = {
+        "look": look or status,
+        "word": word or status_word(status),
+        "lines": list(filter(None, lines)),
+    }
     return render_to_string("admin/shield/status.html", context)
 
 

@@ -6,11 +6,12 @@ import math
 from datetime import UTC, datetime
 
 from shield_core.blocks import block_of
-from shield_core.models import AuditEntry, RateLimitPolicy, RouteState
+from shield_core.models import AuditEntry, Instance, RateLimitPolicy, RouteState
 from shield_core.rate_limit.grammar import Rate
+from shield_core.snapshot import Cursor
 from shield_django.admin.display import is_operators
 from shield_django.admin.moments import local
-from shield_django.models import AuditLogEntry, RateLimit, Route
+from shield_django.models import AuditLogEntry, RateLimit, Route, ServiceInstance
 
 
 def route_of(state: RouteState, now: datetime | None = None) -> Route:
@@ -61,6 +62,20 @@ def limit_of(policy: RateLimitPolicy) -> RateLimit:
     row.policy = policy
     row.rate = rate.amount / rate.seconds if rate is not None else math.inf
     return row
+
+
+def instance_of(one: Instance, store: Cursor) -> ServiceInstance:
+    """Return the row of an instance that follows ``store``."""
+    return ServiceInstance(
+        id=one.id,
+        service=one.service or "",
+        host=one.host,
+        pid=one.pid,
+        release=one.release,
+        revision=one.revision,
+        lag=one.behind(*store),
+        seen_at=local(one.seen_at),
+    )
 
 
 def entry_of(entry: AuditEntry) -> AuditLogEntry:

@@ -9,26 +9,28 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from shield_django.admin.audit import AuditLogEntryAdmin
+from shield_django.admin.instances import ServiceInstanceAdmin
 from shield_django.admin.limits import RateLimitAdmin
 from shield_django.admin.routes import RouteAdmin
-from shield_django.models import AuditLogEntry, RateLimit, Route
+from shield_django.models import AuditLogEntry, RateLimit, Route, ServiceInstance
 
 
 class ShieldAdminSite(AdminSite):
-    """The routes, their rate limits and the audit log; ``request.user`` may be anything with ``has_perm``.
+    """Routes, rate limits, instances, audit log; ``request.user`` may be anything with ``has_perm``.
 
     A subclass overrides ``has_permission`` and ``login`` where users do not come from a database.
     """
 
     site_header = _("Shield")
     site_title = _("Shield")
-    index_title = _("Routes, rate limits and audit log")
+    index_title = _("Routes, rate limits, instances and audit log")
     index_template = "admin/shield/index.html"
 
     def __init__(self, name: str = "shield") -> None:
         super().__init__(name)
         self.register(Route, RouteAdmin)
         self.register(RateLimit, RateLimitAdmin)
+        self.register(ServiceInstance, ServiceInstanceAdmin)
         self.register(AuditLogEntry, AuditLogEntryAdmin)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:

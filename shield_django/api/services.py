@@ -35,12 +35,7 @@ class Services(ControlView):
 
 def _detail(name: str | None, instances: Sequence[Instance], store: Cursor) -> answers.ServiceDetail:
     told = [
-        answers.InstanceDetail.model_validate(
-            {
-                **dict(one),
-                "lag": max(store.revision - one.revision, 0) if one.epoch in ("", store.epoch) else None,
-            }
-        )
+        answers.InstanceDetail.model_validate({**dict(one), "lag": one.behind(*store)})
         for one in sorted(instances, key=lambda one: one.id)
     ]
     lags = [one.lag for one in told if one.lag is not None]

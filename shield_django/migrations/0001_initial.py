@@ -139,6 +139,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="ServiceInstance",
+            fields=[
+                ("id", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("service", models.CharField(blank=True, max_length=255, verbose_name="service")),
+                ("host", models.CharField(max_length=255, verbose_name="host")),
+                ("pid", models.BigIntegerField(verbose_name="process")),
+                ("release", models.CharField(blank=True, max_length=255, verbose_name="release")),
+                ("revision", models.BigIntegerField(verbose_name="revision")),
+                ("lag", models.BigIntegerField(null=True, verbose_name="changes behind")),
+                ("seen_at", models.DateTimeField(verbose_name="last seen")),
+            ],
+            options={
+                "verbose_name": "instance",
+                "verbose_name_plural": "instances",
+                "abstract": False,
+                "managed": False,
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="StoredAuditEntry",
             fields=[
                 ("number", models.BigAutoField(primary_key=True, serialize=False)),

@@ -21,7 +21,10 @@ _HOST = re.compile(r"([a-z0-9.-]+|\[[a-f0-9:.]+\])(:[0-9]{1,5})?")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 #: What the server's own paths begin with.
 OWN = frozenset(
-    "api audit favicon.ico healthz jsi18n login logout panel rate-limits readyz routes static".split()  # noqa: SIM905
+    {
+        *("api", "audit", "favicon.ico", "healthz", "instances", "jsi18n", "login", "logout"),
+        *("panel", "rate-limits", "readyz", "routes", "static"),
+    }
 )
 
 

@@ -1,4 +1,4 @@
-"""The server's pages: the admin site of routes, rate limits and audit log, with a login of its own."""
+"""The server's pages: the admin site of routes, limits, instances and audit log, with a login of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from shield_django.auth.principals import DASHBOARD, principal_in
 from shield_django.auth.sources import source_of
 from shield_django.auth.tokens import Token
 from shield_django.control import control_of
-from shield_django.models import AuditLogEntry, RateLimit, Route
+from shield_django.models import AuditLogEntry, RateLimit, Route, ServiceInstance
 
 logger = logging.getLogger("shield.server")
 
@@ -72,6 +72,7 @@ class ServerSite(ShieldAdminSite):
             re_path(r"^logout/?$", self.logout, name="logout"),
             path("routes/", include(self._registry[Route].urls)),
             path("rate-limits/", include(self._registry[RateLimit].urls)),
+            path("instances/", include(self._registry[ServiceInstance].urls)),
             path("audit/", include(self._registry[AuditLogEntry].urls)),
             # Not below the name of the application, which is what a public path may be called.
             re_path(r"^panel/(?P<app_label>shield)/$", self.admin_view(self.app_index), name="app_list"),

@@ -24,7 +24,11 @@ def test_its_pages_lead_to_each_other(beside, operator):
     index = operator.get("/control/")
     assert index.status_code == 200
     assert "Recent actions" not in text_of(index)
-    assert [one["name"] for one in index.context["app_list"][0]["models"]] == ["Routes", "Audit log"]
+    assert [one["name"] for one in index.context["app_list"][0]["models"]] == [
+        "Routes",
+        "Instances",
+        "Audit log",
+    ]
     assert 'href="/control/shield/route/"' in index.content.decode()
     listed = operator.get(reverse("admin:shield_route_changelist", current_app="beside"))
     assert listed.status_code == 200

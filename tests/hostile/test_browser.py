@@ -118,7 +118,15 @@ def test_no_page_loads_anything_from_elsewhere_or_breaks_its_policy(serve, in_br
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url("**/")
         assert page.evaluate("document.cookie") == ""
-        for path in ("/", "/routes/", "/routes/maintenance/", "/audit/", "/api/routes", "/api/audit"):
+        for path in (
+            "/",
+            "/routes/",
+            "/routes/maintenance/",
+            "/instances/",
+            "/audit/",
+            "/api/routes",
+            "/api/audit",
+        ):
             page.goto(path)
         for path in ("/nothing/", "/routes/add/", "/static/nothing"):
             page.goto(path)

@@ -26,6 +26,7 @@ PAGES = [
     "/rate-limits/hits/",
     "/rate-limits/service/payments/pause/",
     "/rate-limits/payments_3AGET_3A_2Fpay/change/",
+    "/instances/",
     "/audit/",
     "/panel/shield/",
 ]
@@ -38,6 +39,7 @@ REFUSED = [
     "/routes/%00/change/",
     f"/routes/{'x' * 3000}/change/",
     "/audit/_00/change/",
+    "/instances/_00/change/",
     "/rate-limits/_00/change/",
     "/routes/maintenance/%0d%0a/",
     f"/routes/maintenance/{'s' * 300}/",
