@@ -24,30 +24,30 @@ HIDDEN = "shield.hidden"
 def add_gates(hidden: list[Route], table: RouteTable, scope: Scope, rules: Ruleset) -> bool:
     """Add the closed gates that ``scope`` meets in ``table``; return whether there are any."""
     before, first = len(hidden), table.find(scope, hidden)
-    closed = False
+    closed: set[str] = set()
     if scope.get("method") == "HEAD" and first is not None and not first.takes(scope):
-        closed = _add_closed(hidden, table, {**scope, "method": "GET"}, rules)
-    _add_closed(hidden, table, scope, rules, closed=closed)
+        _add_closed(hidden, closed, table, {**scope, "method": "GET"}, rules)
+    _add_closed(hidden, closed, table, scope, rules)
     return len(hidden) > before
 
 
 def _add_closed(
-    hidden: list[Route], table: RouteTable, scope: Scope, rules: Ruleset, *, closed: bool = False
-) -> bool:
-    """Add closed gates; return whether one of them takes the method.
+    hidden: list[Route], closed: set[str], table: RouteTable, scope: Scope, rules: Ruleset
+) -> None:
+    """Add closed gates, to ``closed`` the templates of those that take the method.
 
-    Then routes that do not take it are added too: their 405 is not what an unknown URL answers.
+    Other routes of such a template, which do not take it, are hidden too: their 405 is not what an
+    unknown URL answers. That of a wider template, as of a fallback, is.
     """
     method = scope.get("method", WEBSOCKET)
     while (found := table.find(scope, hidden)) is not None:
         takes = found.takes(scope)
-        if not rules.hides(found.template, (method,)) and (
-            takes or not (closed or rules.hides(found.template, found.verbs))
-        ):
+        if rules.hides(found.template, (method,)):
+            if takes:
+                closed.add(found.template)
+        elif takes or not (found.template in closed or rules.hides(found.template, found.verbs)):
             break
-        closed = closed or takes
         hidden.append(found)
-    return closed
 
 
 def add_twins(hidden: list[Route], table: RouteTable, scope: Scope, rules: Ruleset) -> None:
