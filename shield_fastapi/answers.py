@@ -17,17 +17,24 @@ Response = Callable[[Request, Any], Any]
 
 
 async def send_blocked(
-    scope: Scope, receive: Receive, send: Send, *, decision: Decision, custom: Response | None
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    decision: Decision,
+    custom: Response | None,
+    request: Request | None = None,
 ) -> None:
-    """Answer a blocked request with what ``custom`` makes, else with the built-in answer.
+    """Answer a blocked request with what ``custom`` makes of it, else with the built-in answer.
 
-    A custom answer has the built-in one's headers too, unless it sets them itself. Raises TypeError
-    where it is no ASGI response.
+    ``request`` is the framework's own where there is one: its body may have been read already. A custom
+    answer has the built-in one's headers too, unless it sets them itself. Raises TypeError where it is
+    no ASGI response.
     """
     if custom is None:
         await send_answer(answer(decision, method=scope["method"], path=scope["path"]), send)
         return
-    made = custom(Request(scope, receive), decision.exception())
+    made = custom(Request(scope, receive) if request is None else request, decision.exception())
     response = await made if isinstance(made, Awaitable) else made
     if not callable(response):
         raise TypeError(f"A custom answer must be a Starlette Response, got {response!r}.")

@@ -105,4 +105,4 @@ def block(connection: HTTPConnection, decision: Decision) -> NoReturn:
 
 
 async def _answer(request: Request, error: Blocked) -> ASGIApplication:
-    return partial(send_blocked, decision=error.decision, custom=error.decision.response)
+    return partial(send_blocked, decision=error.decision, custom=error.decision.response, request=request)

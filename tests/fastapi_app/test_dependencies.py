@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, WebSocket
-from starlette.responses import PlainTextResponse
+from fastapi import APIRouter, Body, Depends, FastAPI, WebSocket
+from starlette.responses import PlainTextResponse, Response
 
 from shield_core.engine import ShieldEngine
 from shield_fastapi import ShieldGuard, deprecated, disabled, env_only, maintenance, rate_limit
@@ -222,6 +223,19 @@ async def test_the_guard_answers_gates_deprecations_and_custom_answers(guarded: 
     assert (await caller.get("/old")).headers["sunset"] == "Tue, 01 Jan 2030 00:00:00 GMT"
     answer = await caller.get("/own")
     assert (answer.status, answer.content) == (418, b"/own mine")
+
+
+async def test_a_custom_answer_reads_the_body_that_the_framework_has_read(guarded: FastAPI) -> None:
+    async def echo(request: Any, exc: Any) -> Response:
+        return Response(await request.body(), 418)
+
+    @guarded.post("/echo")
+    @disabled(response=echo)
+    def view(sent: Annotated[dict[str, int], Body()]) -> None: ...
+
+    async with asyncio.timeout(30):
+        answer = await Caller(guarded).post("/echo", json={"a": 1})
+    assert (answer.status, answer.json) == (418, {"a": 1})
 
 
 async def test_an_answer_that_is_no_response_is_an_error_that_says_so(guarded: FastAPI) -> None:
