@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
@@ -32,6 +35,13 @@ SOURCE = (30, 300)
 ACCOUNT = (50, 3600)
 #: How many failed logins are written into the audit log, whoever fails.
 AUDITED = (100, 3600)
+#: Seconds that an attempt waits for those of its source which came before.
+PATIENCE = 10.0
+
+#: Who is at the door, by control plane and source. Attempts at once would all be let in to try, before the
+#: first of them has failed.
+_doors: WeakValueDictionary[tuple[str, str], threading.Lock] = WeakValueDictionary()
+_doors_lock = threading.Lock()
 
 
 def guarded(
@@ -40,9 +50,11 @@ def guarded(
     """Return what ``log_in`` does; None, for a wrong password, is counted. Raises TooManyLogins."""
     control, source = control_of(request), source_of(request)
     throttle = LoginThrottle(request, control.name, username, source.get("client_ip", ""))
-    throttle.check()
-    token = log_in()
-    if token is None and throttle.failed():
+    with throttle.turn():
+        throttle.check()
+        token = log_in()
+        is_told = token is None and throttle.failed()
+    if is_told:
         by: Authorship = {**source, "platform": platform}
         try:
             control.engine.sync.note_failed_login(username, **by)
@@ -61,6 +73,18 @@ class LoginThrottle:
         self._account = unicodedata.normalize("NFKC", account).casefold()
         self._source = network_key(source) if source else "unknown"
         self._has_complained = False
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let one attempt of a source after the other through. Raises TooManyLogins after ``PATIENCE``."""
+        with _doors_lock:
+            door = _doors.setdefault((self._name, self._source), threading.Lock())
+        if not door.acquire(timeout=PATIENCE):
+            raise TooManyLogins(1)
+        try:
+            yield
+        finally:
+            door.release()
 
     def check(self) -> None:
         """Raise TooManyLogins when this attempt must wait."""

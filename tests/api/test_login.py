@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -299,6 +302,47 @@ def test_guesses_at_an_account_are_stopped_until_the_minute_is_over(memory_plane
     assert 1 <= int(stopped["Retry-After"]) <= PAIR[1]
     clock.now += PAIR[1]
     assert log_in(memory_plane, source="198.51.100.1").status_code == 200
+
+
+def test_guesses_that_come_at_once_are_counted_as_those_one_after_the_other(started, clock, monkeypatch):
+    monkeypatch.setattr(throttle, "PATIENCE", 60)
+    tried = []
+
+    class Slow(Passwords):
+        def check(self, request, username, password):
+            tried.append(password)
+            time.sleep(0.05)
+            return super().check(request, username, password)
+
+    plane = started(auth=Slow(USERS))
+    with ThreadPoolExecutor(4 * PAIR[0]) as guessers:
+        codes = list(guessers.map(lambda _: fail(plane, 1)[0], range(4 * PAIR[0])))
+    assert (codes.count(401), codes.count(429)) == (PAIR[0], 3 * PAIR[0])
+    assert len(tried) == PAIR[0]
+
+
+def test_who_waits_long_for_others_of_the_same_source_is_to_come_again(started, clock, monkeypatch):
+    monkeypatch.setattr(throttle, "PATIENCE", 0.05)
+    asked, answered = threading.Event(), threading.Event()
+
+    class Hanging(Passwords):
+        def check(self, request, username, password):
+            if username == "olga":
+                asked.set()
+                answered.wait(60)
+            return super().check(request, username, password)
+
+    plane = started(auth=Hanging(USERS))
+    with ThreadPoolExecutor(1) as others:
+        first = others.submit(log_in, plane)
+        try:
+            assert asked.wait(60)
+            second = log_in(plane, "viktor")
+            assert (second.status_code, second["Retry-After"]) == (429, "1")
+            assert log_in(plane, *USERS[1], source="192.0.2.2").status_code == 200
+        finally:
+            answered.set()
+        assert first.result(60).status_code == 200
 
 
 def test_who_writes_a_name_differently_tries_the_same_account(memory_plane, clock):
