@@ -139,8 +139,9 @@ async def _admit(control: ControlPlane, wish: Wish) -> tuple[Audience, Callable[
     audience = Audience(wish.proto, (own or _NO_SERVICE) if principal.is_sdk else wish.service)
     if token is None:
         return audience, _always
-    if principal.is_sdk:
+    if own is not None:
         return audience, lambda: _is_still(control, token)
+    # The token of no service yet is the operator's who got it.
     return audience, Operator(control, token, wish.token).may_listen
 
 
@@ -182,7 +183,8 @@ class Operator:
 
     def may_listen(self) -> bool:
         """Whether the token still counts, as far as is known; ask again, where that was long ago."""
-        if time.monotonic() - self._asked_at > ASK_AGAIN:
+        is_asking = self._asking is not None and not self._asking.done()
+        if not is_asking and time.monotonic() - self._asked_at > ASK_AGAIN:
             self._asked_at = time.monotonic()
             self._asking = asyncio.get_running_loop().create_task(self._ask())
         return self._is_known and _is_still(self._control, self._token)

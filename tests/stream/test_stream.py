@@ -138,11 +138,11 @@ def directory() -> Directory:
     return Directory()
 
 
-@pytest.fixture
-def olga(engine: Any, directory: Directory) -> tuple[ControlPlane, str]:
+@pytest.fixture(params=["cli", "sdk"])
+def olga(engine: Any, directory: Directory, request: pytest.FixtureRequest) -> tuple[ControlPlane, str]:
     """A control plane that knows the operators of ``directory``, and the token of one."""
     control = ControlPlane(engine, Foreign(directory), ["key"])
-    return control, control.tokens.sign(control.tokens.make("olga", "cli", fingerprint="old"))
+    return control, control.tokens.sign(control.tokens.make("olga", request.param, fingerprint="old"))
 
 
 async def test_who_cannot_be_asked_about_yet_is_to_come_again(
@@ -177,3 +177,15 @@ async def test_a_changed_password_ends_the_streams_of_its_operator(
     directory.is_away, directory.password = False, "new"
     await asyncio.wait_for(client.task, 10)
     assert client.types[-1] == "goodbye"
+
+
+async def test_one_question_at_a_time_is_asked_about_a_listener(
+    directory: Directory, olga: tuple[ControlPlane, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that hangs finds no queue of them when it is back."""
+    monkeypatch.setattr(app, "ASK_AGAIN", -1.0)
+    control, text = olga
+    listener = app.Operator(control, control.tokens.read(text, control.snapshot), text)
+    assert all(listener.may_listen() for _ in range(5))
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert directory.asked == 1
