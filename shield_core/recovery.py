@@ -7,11 +7,10 @@ the store as a mark, which tells all others that the store is whole again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Facet, parse_store_key
-from shield_core.models import GlobalMaintenanceConfig, RateLimitReset, RouteState, StoredObject
+from shield_core.models import GlobalMaintenanceConfig
 from shield_core.plan import ClearOverride, Command, DeleteLimit, SetScopeMaintenance
 from shield_core.snapshot import Commit, Snapshot, Write
 
@@ -29,7 +28,7 @@ def was_emptied(before: Snapshot, after: Snapshot) -> bool:
 
     Where somebody lifts the last override revisions go on; an emptied store counts from the start.
     """
-    if not before.has_operator_content or after.has_operator_content:
+    if not before.operator_keys or after.operator_keys:
         return False
     return after.revision < before.revision or after.is_another_store(before)
 
@@ -37,8 +36,8 @@ def was_emptied(before: Snapshot, after: Snapshot) -> bool:
 def is_back(kept: Snapshot, found: Snapshot) -> bool:
     """Whether the lost store itself has returned: its epoch, or all that operators had put there."""
     if kept.epoch == found.epoch:
-        return found.has_operator_content
-    return set(_operator_keys(kept.objects.items())) <= set(_operator_keys(found.objects.items()))
+        return bool(found.operator_keys)
+    return set(kept.operator_keys) <= set(found.operator_keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +62,8 @@ class Restore(Command):
     def plan(self, snapshot: Snapshot) -> Commit:
         if not is_requested(snapshot):
             return Commit()  # another process was first
-        anew = set(_operator_keys(snapshot.objects.items()))
-        keys = [key for key in _operator_keys(self.kept.objects.items()) if key not in anew]
+        anew = set(snapshot.operator_keys)
+        keys = [key for key in self.kept.operator_keys if key not in anew]
         request = snapshot.objects[RESTORE_KEY]
         entry = self._entry(
             "store_restored",
@@ -82,7 +81,7 @@ class ResetEverything(Command):
     """Lift every override, all maintenance and all limits, and accept the store as it is then."""
 
     def plan(self, snapshot: Snapshot) -> Commit:
-        keys = _operator_keys(snapshot.objects.items())
+        keys = snapshot.operator_keys
         parts = [self._lift(key).plan(snapshot) for key in keys if parse_store_key(key)[0] is not Facet.TOKEN]
         mark = Write(ACCEPTED_KEY, GlobalMaintenanceConfig(**self._stamp))
         entry = self._entry("override_cleared", details={"reset": "all"})
@@ -104,16 +103,5 @@ class ResetEverything(Command):
 
 def overlay(kept: Snapshot, found: Snapshot) -> Snapshot:
     """Return the rules that were kept, under what operators have set since in the new store."""
-    anew = {key: found.objects[key] for key in _operator_keys(found.objects.items())}
+    anew = {key: found.objects[key] for key in found.operator_keys}
     return Snapshot(kept.epoch, kept.revision, {**kept.objects, **anew}, kept.deleted)
-
-
-def _operator_keys(objects: Iterable[tuple[str, StoredObject]]) -> list[str]:
-    marks = (ACCEPTED_KEY, RESTORE_KEY)
-    return [
-        key
-        for key, value in objects
-        if key not in marks
-        and not isinstance(value, RateLimitReset)
-        and not (isinstance(value, RouteState) and value.origin == "code")
-    ]

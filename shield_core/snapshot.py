@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Scope, is_route_key
+from shield_core.keys import ACCEPTED_KEY, RESTORE_KEY, Scope
 from shield_core.models import (
     AuditEntry,
     GlobalMaintenanceConfig,
@@ -94,7 +94,8 @@ class Snapshot:
     def is_another_store(self, before: Snapshot) -> bool:
         """Whether this is not the store that ``before`` was read from; one without an epoch may be any.
 
-        A store that has lost its head alone begins another epoch, and yet what it holds is there as it was.
+        A store that has lost its head alone begins another epoch, and yet what it holds is there as it
+        was, and of what operators had put there and have lifted since there is a trace.
         """
         store, earlier = (one.epoch.partition(_BRANCH)[0] for one in (self, before))
         return bool(earlier) and store != earlier and not self._continues(before)
@@ -102,7 +103,7 @@ class Snapshot:
     def _continues(self, before: Snapshot) -> bool:
         return any(
             self.objects.get(key) == found for key, found in before.objects.items() if found.updated_at
-        )
+        ) and all(key in self.objects or key in self.deleted for key in before.operator_keys)
 
     @cached_property
     def routes(self) -> Mapping[str, RouteState]:
@@ -155,13 +156,15 @@ class Snapshot:
         return found.revision if found is not None else 0
 
     @property
-    def has_operator_content(self) -> bool:
-        """Whether anything is here that an operator, not the code, put there."""
-        return any(
-            not (is_route_key(key) or key in (ACCEPTED_KEY, RESTORE_KEY) or isinstance(value, RateLimitReset))
-            or (isinstance(value, RouteState) and value.origin == "operator")
+    def operator_keys(self) -> list[str]:
+        """Keys of what operators, not the code, put here, apart from what was agreed about a lost store."""
+        return [
+            key
             for key, value in self.objects.items()
-        )
+            if key not in (ACCEPTED_KEY, RESTORE_KEY)
+            and not isinstance(value, RateLimitReset)
+            and not (isinstance(value, RouteState) and value.origin == "code")
+        ]
 
     def since(self, cursor: Cursor) -> Changes:
         """Return what changed after an earlier cursor of the same epoch."""

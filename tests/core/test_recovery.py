@@ -123,6 +123,8 @@ Y_OF_OTHERS = Y.replace(updated_at=None)
     [
         (stored(7, X, Y), stored(8, X_OPEN, Y), False),
         (stored(7, X, Y), stored(8, X_OPEN, Y, epoch="second"), False),
+        (stored(7, X, Y), stored(8, Y, epoch="second"), True),
+        (stored(7, X, Y), Snapshot("second", 8, {"GET:/y": Y}, {"GET:/x": 8}), False),
         (stored(7, X, Y), stored(8, X_OPEN, Y_AGAIN, epoch="second"), True),
         (stored(7, X, Y_OF_OTHERS), stored(8, X_OPEN, Y_OF_OTHERS, epoch="second"), True),
         (stored(7, X, Y), stored(0, epoch="second"), True),
@@ -133,6 +135,8 @@ Y_OF_OTHERS = Y.replace(updated_at=None)
     ids=[
         "somebody lifted the last override",
         "somebody did when the store had lost its head",
+        "the override has gone with the head, and left no trace",
+        "somebody deleted it when the store had lost its head",
         "the code has registered its routes again",
         "another program writes its routes, which look the same, again",
         "nothing is there",

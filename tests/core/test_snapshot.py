@@ -62,4 +62,4 @@ def test_what_changed_since_a_position_is_what_is_newer() -> None:
     ],
 )
 def test_what_operators_have_put_into_a_store(key: str, value: object, is_operators: bool) -> None:
-    assert Snapshot("e", 1, {key: value}).has_operator_content is is_operators  # type: ignore[dict-item]
+    assert Snapshot("e", 1, {key: value}).operator_keys == [key] * is_operators  # type: ignore[dict-item]
