@@ -9,6 +9,8 @@ from typing import Any
 
 from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 
+from shield_core.texts import UNPRINTABLE
+
 _CONVERTER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
 _NAMED_GROUP = re.compile(r"\?P<(\w+)>")
 _QUANTIFIER = re.compile(r"\{\d*,?\d*\}")
@@ -18,6 +20,8 @@ _FORMAT_SUFFIXES = (
     re.compile(r"<drf_format_suffix\w*:format>"),
 )
 _UNNAMED = "<>"
+#: As an expression that is written over several lines has it.
+_NOT_IN_A_KEY = re.compile(rf"\s|{UNPRINTABLE.pattern}")
 
 
 def template_of(chain: Iterable[Any]) -> str:
@@ -25,7 +29,7 @@ def template_of(chain: Iterable[Any]) -> str:
     path = "".join(_part(pattern) for pattern in chain if not isinstance(pattern, LocalePrefixPattern))
     number = itertools.count()
     path = re.sub(_UNNAMED, lambda _: f"<{next(number)}>", path)
-    return "/" + re.sub(r"\s", "", path.replace("<", "{").replace(">", "}"))
+    return "/" + _NOT_IN_A_KEY.sub("", path.replace("<", "{").replace(">", "}"))
 
 
 def has_format_suffix(chain: Iterable[Any]) -> bool:

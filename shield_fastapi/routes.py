@@ -18,6 +18,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.routing import Match
 
 from shield_core.keys import WEBSOCKET
+from shield_core.texts import UNPRINTABLE
 from shield_fastapi.sources import Scope, Source, inner_application, route_lists, route_path, sources
 
 _HANDLERS = ("get", "head", "post", "put", "patch", "delete", "options")
@@ -272,8 +273,10 @@ def is_http_endpoint(endpoint: Any) -> bool:
 
 
 def _printable(template: str) -> str:
-    """Return a template as a key may have it: without white space."""
-    return "".join(f"%{ord(char):02X}" if char.isspace() or char < " " else char for char in template)
+    """Return a template as a key may have it: without white space, and what cannot be printed."""
+    return "".join(
+        f"%{ord(char):02X}" if char.isspace() or UNPRINTABLE.match(char) else char for char in template
+    )
 
 
 def _position(route: Route) -> int:

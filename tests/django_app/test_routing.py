@@ -49,6 +49,7 @@ nested = [re_path(r"^(?P<slug>[\w-]+)/", include([re_path(r"^(?:page-(?P<page>\d
         (path("<slug:shop>/", include([path("<int:pk>/", views.plain)])), "/{shop}/{pk}/"),
         (path("n/", include(nested)), "/n/{slug}/page-{page}/"),
         (re_path(r"search", views.plain), "/search"),
+        (path("a\u202e/b c/", views.plain), "/a/bc/"),
     ],
 )
 def test_templates(urls: Any, pattern: Any, key: str) -> None:

@@ -262,7 +262,13 @@ async def test_routes_of_an_unknown_kind_are_met_in_their_place() -> None:
 
 @pytest.mark.parametrize(
     "prefix, template",
-    [("/{tenant}", "/{tenant}/x"), ("/{tenant:int}", "/{tenant}/x"), ("", "/x"), ("/a b", "/a%20b/x")],
+    [
+        ("/{tenant}", "/{tenant}/x"),
+        ("/{tenant:int}", "/{tenant}/x"),
+        ("", "/x"),
+        ("/a b", "/a%20b/x"),
+        ("/\x7f", "/%7F/x"),
+    ],
 )
 async def test_templates_name_parameters_of_mounts_without_convertors(prefix: str, template: str) -> None:
     app = FastAPI(openapi_url=None)
