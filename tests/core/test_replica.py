@@ -145,7 +145,7 @@ def test_windows_that_come_and_go_in_other_threads_do_not_stop_the_follower(make
                 break
     finally:
         sys.setswitchinterval(interval)
-    assert not caplog.records
+    assert not [one for one in caplog.records if one.name.startswith("shield")]
 
 
 def test_status_tells_how_fresh_the_rules_are(backend, make_engine, wait_until):
