@@ -26,7 +26,7 @@ SPREAD ?= -n 3 --dist loadfile --no-loadscope-reorder
 COVERAGE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-fleet demo-reset demo-check test coverage test-313 test-fastapi-0115 lint format services clean python python313
+.PHONY: help demo demo-fleet demo-reset demo-check test coverage test-313 test-fastapi-0115 lint format messages services clean python python313
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ lint: python ## ruff, mypy, import-linter
 format: ## Format the code and sort its imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: python ## Renew the catalogues in shield_django/locale; needs gettext
+	cd shield_django && ../$(BIN)/django-admin makemessages --all --no-location --no-obsolete
+	cd shield_django && ../$(BIN)/django-admin compilemessages
 
 services: ## Find PostgreSQL, Redis and Chromium; install them where we are root
 	@.ci/services

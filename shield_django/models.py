@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from shield_core.models import RateLimitPolicy, RouteState, RouteStatus
 
@@ -21,11 +22,11 @@ LIMIT_LENGTH = 64
 
 
 class Status(models.TextChoices):
-    ACTIVE = RouteStatus.ACTIVE.value, _("active")
-    MAINTENANCE = RouteStatus.MAINTENANCE.value, _("maintenance")
-    DISABLED = RouteStatus.DISABLED.value, _("disabled")
-    ENV_GATED = RouteStatus.ENV_GATED.value, _("env-gated")
-    DEPRECATED = RouteStatus.DEPRECATED.value, _("deprecated")
+    ACTIVE = RouteStatus.ACTIVE.value, pgettext_lazy("status", "active")
+    MAINTENANCE = RouteStatus.MAINTENANCE.value, pgettext_lazy("status", "maintenance")
+    DISABLED = RouteStatus.DISABLED.value, pgettext_lazy("status", "disabled")
+    ENV_GATED = RouteStatus.ENV_GATED.value, pgettext_lazy("status", "env-gated")
+    DEPRECATED = RouteStatus.DEPRECATED.value, pgettext_lazy("status", "deprecated")
 
 
 class Origin(models.TextChoices):
@@ -370,11 +371,13 @@ class AuditLogEntry(Unmanaged):
     service = models.CharField(_("service"), max_length=255, blank=True)
     action = models.CharField(_("action"), max_length=64)
     actor = models.CharField(_("who"), max_length=255)
-    platform = models.CharField(_("from"), max_length=32)
+    platform = models.CharField(pgettext_lazy("audit log", "from"), max_length=32)
     reason = models.TextField(_("reason"), blank=True)
     note = models.TextField(_("note"), blank=True)
-    previous_status = models.CharField(_("before"), max_length=LIMIT_LENGTH, blank=True)
-    new_status = models.CharField(_("after"), max_length=LIMIT_LENGTH, blank=True)
+    previous_status = models.CharField(
+        pgettext_lazy("audit log", "before"), max_length=LIMIT_LENGTH, blank=True
+    )
+    new_status = models.CharField(pgettext_lazy("audit log", "after"), max_length=LIMIT_LENGTH, blank=True)
     revision = models.BigIntegerField(_("revision"), default=0)
     request_id = models.CharField(_("request id"), max_length=255, blank=True)
     client_ip = models.CharField(_("client address"), max_length=64, blank=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from shield_django.admin.fields import MomentField
@@ -43,7 +43,7 @@ _LASTING = [
 class BulkBlockForm(BulkForm):
     """Also how long: a span, or an end."""
 
-    lasting = forms.ChoiceField(label=_("For"), choices=_LASTING, required=False)
+    lasting = forms.ChoiceField(label=pgettext_lazy("span of time", "For"), choices=_LASTING, required=False)
     end = MomentField(label=_("Or until"))
 
     asks = (*BulkForm.asks, "lasting", "end")

@@ -18,6 +18,7 @@ from shield_core.blocks import block_of
 from shield_core.exceptions import InvalidInputError
 from shield_core.keys import NOWHERE, Scope
 from shield_core.models import (
+    Algorithm,
     GlobalMaintenanceConfig,
     GlobalRateLimitPolicy,
     KeyStrategy,
@@ -95,8 +96,16 @@ _PER = {
 }
 
 
+ALGORITHMS = {
+    Algorithm.FIXED_WINDOW: gettext_lazy("fixed window"),
+    Algorithm.SLIDING_WINDOW: gettext_lazy("sliding window"),
+    Algorithm.TOKEN_BUCKET: gettext_lazy("token bucket"),
+}
+
+
 def algorithm_text(algorithm: str) -> str:
-    return algorithm.replace("_", " ")
+    """Return how requests are counted."""
+    return str(ALGORITHMS[Algorithm(algorithm)])
 
 
 def key_text(strategy: str) -> str:
@@ -272,10 +281,15 @@ def _told(name: str, answer: str, held: Held, now: datetime) -> str:
     details = [
         _("read-only") if block and block.read_only else "",
         timing(held, now),
-        f"“{block.reason}”" if block and block.reason else "",
+        quoted(block.reason) if block else "",
     ]
     said = ", ".join([answer, *filter(None, details)])
     return sentence(_("%(name)s is now %(answer)s") % {"name": name, "answer": said})
+
+
+def quoted(text: str) -> str:
+    """Return what somebody wrote in quotation marks; empty for nothing."""
+    return _("“%(text)s”") % {"text": text} if text else ""
 
 
 def sentence(text: str) -> str:

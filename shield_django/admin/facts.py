@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from shield_core.blocks import block_of
 from shield_core.keys import Scope
@@ -26,6 +27,7 @@ from shield_django.admin.display import (
     is_operators,
     key_text,
     limit_text,
+    quoted,
     scope_label,
     status_word,
     tiers_text,
@@ -66,7 +68,7 @@ def _says(code: Baseline) -> str:
     details = [
         _("read-only") if code.read_only else "",
         gate(code.allowed_envs) if code.allowed_envs else "",
-        f"“{code.reason}”" if code.reason else "",
+        quoted(code.reason),
         window_text(code.window),
     ]
     return ", ".join([status_word(code.status), *filter(None, details)])
@@ -123,7 +125,7 @@ def entry_facts(entry: AuditLogEntry) -> list[tuple[str, Any]]:
         (_("Reason"), entry.reason),
         (_("Note"), entry.note),
         (_("Who"), entry.actor),
-        (_("From"), platform_word(entry.platform)),
+        (pgettext("audit log", "From"), platform_word(entry.platform)),
         (_("Client address"), entry.client_ip),
         (_("Request id"), entry.request_id),
         (_("Revision"), entry.revision),

@@ -9,7 +9,7 @@ from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInput
 from django.utils.translation import gettext_lazy as _
 
 from shield_core.models import Algorithm, KeyStrategy, RateLimitPolicy, StoredPolicy
-from shield_django.admin.display import algorithm_text, key_text
+from shield_django.admin.display import ALGORITHMS, key_text
 from shield_django.admin.fields import (
     ExemptPathsField,
     LimitField,
@@ -63,7 +63,7 @@ class LimitForm(LimitNoteForm):
     )
     algorithm = forms.ChoiceField(
         label=_("Algorithm"),
-        choices=[(one.value, algorithm_text(one)) for one in Algorithm],
+        choices=[(one.value, said) for one, said in ALGORITHMS.items()],
         initial=Algorithm.FIXED_WINDOW.value,
         help_text=_(
             "Fixed windows are the cheapest; a sliding window is exact; a token bucket lets requests pass at "

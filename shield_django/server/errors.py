@@ -6,16 +6,21 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils import translation
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 _SAID = {
-    400: gettext_lazy("The request cannot be understood."),
-    403: gettext_lazy("This is not allowed."),
-    404: gettext_lazy("There is nothing here."),
-    500: gettext_lazy("Something went wrong in the server; its log says what."),
-    503: gettext_lazy("The store does not answer. Nothing was changed; try again."),
+    400: _("The request cannot be understood."),
+    403: _("This is not allowed."),
+    404: _("There is nothing here."),
+    500: _("Something went wrong in the server; its log says what."),
+    503: _("The store does not answer. Nothing was changed; try again."),
 }
+_FOREIGN = _(
+    "This was not sent by a page of this server, or by one from before the last login: load the page again. "
+    "Behind a proxy the server must know its address: set public_url."
+)
 
 _HEADERS = {"Cache-Control": "no-store"}
 
@@ -24,10 +29,11 @@ def is_api(request: HttpRequest) -> bool:
     return f"{request.path_info}/".startswith("/api/")
 
 
-def answer(request: HttpRequest, status: int, text: str = "") -> HttpResponse:
-    said = text or str(_SAID[status])
+def answer(request: HttpRequest, status: int, text: str | Promise = "") -> HttpResponse:
+    said = text or _SAID[status]
     if is_api(request):
-        return JsonResponse({"error": said}, status=status, headers=_HEADERS)
+        with translation.override("en"):  # as the API itself says what is wrong
+            return JsonResponse({"error": str(said)}, status=status, headers=_HEADERS)
     page = render_to_string("admin/shield/server/error.html", {"said": said, "status": status}, request)
     return HttpResponse(page, status=status, headers=_HEADERS)
 
@@ -54,11 +60,4 @@ def store_failed(request: HttpRequest) -> HttpResponse:
 
 def forbidden(request: HttpRequest) -> HttpResponse:
     """Answer a form that did not come from a page of this server, or from one that is too old."""
-    return answer(
-        request,
-        403,
-        _(
-            "This was not sent by a page of this server, or by one from before the last login: load the "
-            "page again. Behind a proxy the server must know its address: set public_url."
-        ),
-    )
+    return answer(request, 403, _FOREIGN)
