@@ -129,7 +129,7 @@ def _listed(hosts: Iterable[str]) -> list[str]:
     """Return ``hosts``. Raises ImproperlyConfigured."""
     listed = [hosts] if isinstance(hosts, str) else list(hosts)
     for one in listed:
-        if not _HOST.fullmatch(one.lower()):
+        if one.startswith(".") or not _HOST.fullmatch(one.lower()):
             raise ImproperlyConfigured(
                 f"allowed_hosts has {one!r}, which is no host name: write ops.example.com, or with a port "
                 "ops.example.com:8443."

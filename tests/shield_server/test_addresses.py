@@ -107,7 +107,9 @@ def test_a_public_address_is_a_whole_one(url):
         Addresses(url, 0, ())
 
 
-@pytest.mark.parametrize("host", ["https://ops.example.com", "ops.example.com/shield", "a,b", "*", ""])
+@pytest.mark.parametrize(
+    "host", ["https://ops.example.com", ".example.com", "ops.example.com/shield", "a,b", "*", ""]
+)
 def test_an_allowed_host_is_a_name(host):
     with pytest.raises(ImproperlyConfigured, match="no host name"):
         Addresses("", 0, ["shield", host])
