@@ -32,6 +32,7 @@ from shield_core.plan.routes import (
     SetEnvironments,
     SetMaintenance,
     SetRoute,
+    in_force,
 )
 from shield_core.plan.scopes import (
     CancelScopeSchedule,
@@ -83,6 +84,7 @@ __all__ = [
     "crossed_boundary",
     "given",
     "hit_key",
+    "in_force",
     "limit_in_force",
     "limit_of_code",
     "resolve",

@@ -34,7 +34,7 @@ from shield_core.plan.limits import (
     refuse_functions,
 )
 from shield_core.plan.resolution import is_known
-from shield_core.plan.routes import code, inherited, kept, refuse_nameless
+from shield_core.plan.routes import code, in_force, inherited, kept, refuse_nameless
 from shield_core.plan.scopes import scope_status
 from shield_core.snapshot import Commit, Snapshot, Write
 
@@ -172,8 +172,8 @@ class Propose(Command):
                 new or limit_in_force(snapshot, scope, besides=besides)[1]
             )
         if scope.kind == "route":
-            known = snapshot.route(scope.name) or inherited(snapshot, scope.name)
-            then = after if isinstance(after, RouteState) else inherited(snapshot, scope.name)
+            known = in_force(snapshot, scope.name, snapshot.route(scope.name))
+            then = in_force(snapshot, scope.name, after if isinstance(after, RouteState) else None)
             return known.effective(self.now), then.effective(self.now)
         config = after if isinstance(after, GlobalMaintenanceConfig) else GlobalMaintenanceConfig()
         return scope_status(snapshot.maintenance(scope), self.now), scope_status(config, self.now)

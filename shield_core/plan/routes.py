@@ -269,7 +269,8 @@ def in_force(snapshot: Snapshot, store_key: str, own: RouteState | None) -> Rout
         return inherited(snapshot, store_key)
     if own.origin == "operator" or bare is None or bare.origin == "code":
         return own
-    return own.replace(**dict(bare.here), note=bare.note, origin="operator", baseline=own.code)
+    said = {**dict(bare.here), "note": bare.note, "updated_by": bare.updated_by}
+    return own.replace(**said, origin="operator", baseline=own.code)
 
 
 def inherited(snapshot: Snapshot, store_key: str) -> RouteState:

@@ -16,7 +16,8 @@ from django.utils.translation import gettext_lazy
 
 from shield_core.keys import Scope
 from shield_core.models import RouteState
-from shield_core.plan import Authorship
+from shield_core.plan import Authorship, in_force
+from shield_core.snapshot import Snapshot
 from shield_django.admin import display
 from shield_django.admin.bulk import BulkActions
 from shield_django.admin.facts import route_facts
@@ -94,12 +95,18 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
             request,
             Editor(
                 scope=Scope("route", key),
-                look=lambda: self.states(request).get(key),
+                look=partial(self._look, request, key),
                 form=lambda data, state: RouteForm(data, state=state),
                 page=partial(self._form_page, request),
                 change=partial(self._save, request, key),
             ),
         )
+
+    def _look(self, request: HttpRequest, key: str) -> RouteState | None:
+        """Return what holds for a route: the form of a method that all methods' override blocks says so."""
+        states = self.states(request)
+        found = states.get(key)
+        return in_force(Snapshot(objects=states), key, found) if found is not None else None
 
     def _save(self, request: HttpRequest, key: str, form: RouteForm, by: Authorship) -> str:
         sync, asked = self.sync(request), form.cleaned_data

@@ -55,6 +55,20 @@ def test_it_shows_the_rate_limit_in_force(operator, sync):
     assert "Rate limit 10/minute, per user, fixed window, burst 5, counted only, set by bob" in said
 
 
+def test_a_note_on_a_method_does_not_open_it_under_an_override_of_all_methods(operator, sync):
+    method, page = f"GET:{CART}", address("route_change", f"GET:{CART}")
+    sync.register(method, {})
+    sync.disable(CART, "fraud", actor="bob")
+    said = text_of(operator.get(page))
+    assert "fraud" in said
+    assert "Set by bob" in said
+    assert change(operator, page, note="CHG-1").status_code == 200
+    engine = project.current().engine
+    assert engine.decide("GET", CART).reason == "fraud"
+    change(operator, page, status="active", reason="")
+    assert [engine.decide(one, CART).allowed for one in ("GET", "POST")] == [True, False]
+
+
 def test_a_rate_limit_that_changed_meanwhile_is_no_conflict(operator, sync):
     form = form_of(operator.get(PAGE))
     sync.set_rate_limit_policy(CART, limit="10/minute")

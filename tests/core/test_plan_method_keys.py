@@ -3,12 +3,15 @@
 import pytest
 
 from shield_core.decorators import disabled, env_only
+from shield_core.models import AuditEntry
 from shield_core.plan import (
     CancelSchedule,
     ClearOverride,
     CrossBoundary,
     Disable,
     Enable,
+    Proposal,
+    Propose,
     Schedule,
     SetEnvironments,
 )
@@ -72,6 +75,18 @@ def test_one_that_the_code_registers_is_opened_under_a_bare_path_that_an_operato
     assert (shop.audit[-1].previous_status, shop.audit[-1].new_status) == ("disabled", "active")
     shop.run(ClearOverride, "GET:/x")
     assert shop.answer("GET", "/x") == "disabled"
+
+
+def test_what_is_proposed_of_one_tells_the_status_that_callers_met():
+    shop = Store({"/x": [], "GET:/x": []})
+    shop.run(Disable, "/x")
+    opened = shop.state("GET:/x").replace(origin="operator")
+    told = AuditEntry(timestamp=shop.now, action="enable", path="GET:/x")
+    shop.run(Propose, proposals=[Proposal("GET:/x", opened)], entries=[told])
+    assert (shop.audit[-1].previous_status, shop.audit[-1].new_status) == ("disabled", "active")
+    told = AuditEntry(timestamp=shop.now, action="override_cleared", path="GET:/x")
+    shop.run(Propose, proposals=[Proposal("GET:/x", None)], entries=[told])
+    assert (shop.audit[-1].previous_status, shop.audit[-1].new_status) == ("active", "disabled")
 
 
 def test_one_that_the_code_registers_keeps_the_gate_of_its_bare_path_when_it_is_enabled():
