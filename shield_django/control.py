@@ -141,6 +141,8 @@ def of_project() -> ControlPlane:
             authorities.Django(),
             [settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)],
             num_proxies=engine.limiter.num_proxies,
+            # With a dot, which no ShieldServer's name has: one here may let in others, or everybody.
+            name="of.project",
         )
         _of_project = (engine, made)
     return _of_project[1]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from shield_core.engine import ShieldEngine
-from shield_django.server import ShieldServer, configuration
+from shield_django.auth.tokens import InvalidToken
+from shield_django.control import of_project
+from shield_django.server import ShieldServer, application, configuration
 from shield_django.server.configuration import database_of, own_settings
 from tests.shield_server.test_guards import MAINTENANCE, Visitor
 
@@ -109,6 +113,21 @@ def test_in_a_project_its_users_and_their_permissions_may_count():
     users["olga"].set_password("another")
     users["olga"].save()
     assert olga.get("/").status_code == 302
+    server.engine.sync.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("auth", [None, ("olga", "secret"), "django"])
+@pytest.mark.parametrize("key", [None, "the project's"])
+def test_tokens_of_a_server_count_not_in_the_project_nor_the_projects_here(auth, key, monkeypatch, settings):
+    monkeypatch.setattr(application, "_numbers", itertools.count(1))  # the first of its process
+    server = ShieldServer("memory", auth=auth, secret_key=key and settings.SECRET_KEY)
+    for one, other in ((server.control, of_project()), (of_project(), server.control)):
+        _, token = one.issue_token("payments")
+        assert one.principal_of(token).service == "payments"
+        with pytest.raises(InvalidToken):
+            other.principal_of(token)
+        assert one.session_cookie != other.session_cookie
     server.engine.sync.stop()
 
 
