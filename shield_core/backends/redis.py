@@ -99,7 +99,7 @@ class RedisBackend(SyncNativeBackend):
         self._pubsub = None
 
     def described(self) -> str:
-        place = re.sub(r"^.*?//|.*@", "", self.url)  # without the password
+        place = re.sub(r"^.*?//|.*@|\?.*", "", self.url)  # without passwords
         return f"redis {place}" if place else "redis"
 
     def eviction_policy(self, timeout: float) -> str:

@@ -121,7 +121,7 @@ def test_each_backend_is_made_of_its_own_variables(monkeypatch: pytest.MonkeyPat
     [
         ({"backend": "memory"}, "MemoryBackend"),
         ({"backend": "file"}, "file {folder}/shield-state.json"),
-        ({"backend": "redis", "redis_url": "redis://me:pw@localhost:1/0"}, "redis localhost:1/0"),
+        ({"backend": "redis", "redis_url": "redis://me:pw@localhost:1/0?password=pw"}, "redis localhost:1/0"),
         (
             {"backend": "server", "server_url": "http://localhost:9000", "service": "shop"},
             "http://localhost:9000",
