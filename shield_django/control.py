@@ -121,6 +121,9 @@ class ControlPlane:
         return self.tokens.is_of(token, self.authority.fingerprints(token.subject))
 
 
+#: The name of the project's control plane, with a dot, which that of a ShieldServer has not: one in this
+#: process may let in others, or everybody.
+PROJECT = "of.project"
 _of_project: tuple[ShieldEngine, ControlPlane] | None = None
 
 
@@ -141,8 +144,7 @@ def of_project() -> ControlPlane:
             authorities.Django(),
             [settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)],
             num_proxies=engine.limiter.num_proxies,
-            # With a dot, which no ShieldServer's name has: one here may let in others, or everybody.
-            name="of.project",
+            name=PROJECT,
         )
         _of_project = (engine, made)
     return _of_project[1]

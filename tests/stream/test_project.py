@@ -12,6 +12,7 @@ from django.contrib.auth.models import Permission
 from django.db import connections
 
 from shield_django.auth.tokens import Token, Tokens
+from shield_django.control import PROJECT
 from tests.conftest import eventually
 from tests.databases import ALIAS
 from tests.servers.processes import Server
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.servers
 MANY = 200
 ENV = {"DJANGO_SETTINGS_MODULE": "tests.stream.settings"}
 EVENTS = "/shield/api/sdk/events"
-TOKENS = Tokens([SECRET_KEY])
+TOKENS = Tokens([f"{PROJECT}:{SECRET_KEY}"])
 
 
 @pytest.fixture
