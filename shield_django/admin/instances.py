@@ -6,10 +6,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from shield_core.models import INSTANCE_TTL
 from shield_django.admin import display
 from shield_django.admin.base import EngineAdmin
 from shield_django.admin.filters import ServiceFilter
@@ -50,14 +52,13 @@ class ServiceInstanceAdmin(EngineAdmin):
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        silent = self._silent(request) if self.has_view_permission(request) else []
-        context = {"silent": silent, "title": _("Instances"), **(extra_context or {})}
-        return super().changelist_view(request, context)
-
-    def _silent(self, request: HttpRequest) -> list[str]:
-        """Return the services of which no instance is alive."""
-        heard = {one.service for one in self.sync(request).instances()}
-        return [name for name in self.sync(request).list_services() if name not in heard]
+        context = {"title": _("Instances"), "seconds": int(INSTANCE_TTL), **(extra_context or {})}
+        response = super().changelist_view(request, context)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            heard = {row.service for row in response.context_data["cl"].root_queryset}
+            services = self.sync(request).list_services()
+            response.context_data["silent"] = [name for name in services if name not in heard]
+        return response
 
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         raise Http404  # the list says everything

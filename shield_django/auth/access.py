@@ -45,6 +45,7 @@ _OPERATOR = Rule((CHANGE,))
 _OWN = Rule((CHANGE,), Sdk.OWN)
 _READ_LIMITS = Rule((VIEW_LIMITS,), Sdk.OWN)
 _LIMITS = Rule((CHANGE_LIMITS,))
+_STORE = Rule((CHANGE, CHANGE_LIMITS))
 _TOKENS = Rule((MANAGE_TOKENS,))
 
 #: By endpoint and method.
@@ -97,8 +98,8 @@ RULES: dict[tuple[str, str], Rule] = {
             ("-disable", "POST"),
         )
     },
-    ("store-restore", "POST"): _OPERATOR,
-    ("store-reset", "POST"): Rule((CHANGE, CHANGE_LIMITS)),
+    ("store-restore", "POST"): _STORE,
+    ("store-reset", "POST"): _STORE,
     ("tokens", "GET"): _TOKENS,
     ("tokens", "POST"): _TOKENS,
     ("token", "DELETE"): _TOKENS,
