@@ -15,7 +15,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import FieldError
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -139,7 +139,6 @@ class AuditLogEntryAdmin(EngineAdmin):
     search_fields = ("path", "actor", "reason", "note")
     search_help_text = gettext_lazy("Searches route, person, reason and note.")
     sortable_by = ()
-    list_per_page = 100
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return AuditListing(self.sync(request))
@@ -210,8 +209,3 @@ class AuditLogEntryAdmin(EngineAdmin):
             changes=entry_changes(entry.details),
             list_url=self.url(request, "changelist"),
         )
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        raise Http404

@@ -50,6 +50,8 @@ class EngineAdmin(_ModelAdmin):
     #: Under any maintenance the operator reaches the controls (shield_django.openness).
     always_open = True
     show_facets = ShowFacets.NEVER
+    list_per_page = 100
+    list_max_show_all = 1000
 
     class Media:
         css = {"all": ["shield/admin.css"]}
@@ -114,6 +116,11 @@ class EngineAdmin(_ModelAdmin):
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         raise PermissionDenied
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        raise Http404  # the audit log has it
 
     def wrap(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         """Return a view of a further URL, guarded and marked as ModelAdmin does its own."""

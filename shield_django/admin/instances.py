@@ -17,7 +17,8 @@ from shield_django.admin.base import EngineAdmin
 from shield_django.admin.filters import ServiceFilter
 from shield_django.admin.listing import Listing
 from shield_django.admin.records import instance_of
-from shield_django.auth.principals import CHANGE, VIEW
+from shield_django.auth.access import is_permitted
+from shield_django.auth.principals import VIEW
 from shield_django.models import ServiceInstance
 
 
@@ -31,8 +32,6 @@ class ServiceInstanceAdmin(EngineAdmin):
     search_fields = ("service", "host", "release")
     search_help_text = gettext_lazy("Searches service, host and release.")
     ordering = ("service", "host", "pid")
-    list_per_page = 100
-    list_max_show_all = 1000
 
     def get_queryset(self, request: HttpRequest) -> Any:
         sync = self.sync(request)
@@ -46,7 +45,7 @@ class ServiceInstanceAdmin(EngineAdmin):
     # Whoever sees the routes sees who enforces them, in the API too.
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)
+        return is_permitted(request.user, VIEW)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -62,9 +61,6 @@ class ServiceInstanceAdmin(EngineAdmin):
 
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         raise Http404  # the list says everything
-
-    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        raise Http404
 
     # -- the list ---------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -31,8 +31,6 @@ class RateLimitAdmin(LimitPages, HitsPage):
     search_fields = ("key", "limit", "updated_by")
     search_help_text = gettext_lazy("Searches route, limit and the person who changed it last.")
     ordering = ("path", "method", "key")
-    list_per_page = 100
-    list_max_show_all = 1000
 
     def get_queryset(self, request: HttpRequest) -> Any:
         sync = self.sync(request)
@@ -40,11 +38,6 @@ class RateLimitAdmin(LimitPages, HitsPage):
 
     def get_urls(self) -> list[URLPattern]:
         return [*self.hits_urls(), *self.limit_urls(), *super().get_urls()]
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        raise Http404  # the audit log has it
 
     # -- the list ---------------------------------------------------------------------------
 

@@ -39,8 +39,6 @@ class RouteAdmin(BulkActions, MaintenancePages, HistoryPage):
     search_fields = ("key", "reason", "note", "updated_by")
     search_help_text = gettext_lazy("Searches route, reason, note and the person who changed it last.")
     ordering = ("path", "method", "key")
-    list_per_page = 100
-    list_max_show_all = 1000
 
     def get_queryset(self, request: HttpRequest) -> Any:
         sync = self.sync(request)

@@ -7,7 +7,7 @@ new endpoint without a rule fails; at runtime one without a rule is refused.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shield_core.keys import Facet, parse_store_key
 from shield_django.auth.principals import (
@@ -146,13 +146,16 @@ def may_reach(principal: Principal, rule: Rule) -> bool:
     """Whether somebody who is logged in may use an endpoint at all."""
     if principal.is_sdk:
         return rule.sdk is not Sdk.NO
-    return all(_has(principal, one) for one in rule.permissions or ())
+    return all(is_permitted(principal, one) for one in rule.permissions or ())
 
 
-def _has(principal: Principal, permission: str) -> bool:
-    """Whether an operator has a permission; who may change something may look at it, as in the admin."""
+def is_permitted(user: Any, permission: str) -> bool:
+    """Whether an operator has a permission; who may change something may look at it, as in the admin.
+
+    ``user`` is anything with ``has_perm``.
+    """
     change = permission.replace(".view_", ".change_")
-    return principal.has_perm(permission) or (change != permission and principal.has_perm(change))
+    return bool(user.has_perm(permission) or (change != permission and user.has_perm(change)))
 
 
 def may_touch(principal: Principal, service: str | None) -> bool:

@@ -22,8 +22,19 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 #: What the server's own paths begin with.
 OWN = frozenset(
     {
-        *("api", "audit", "favicon.ico", "healthz", "instances", "jsi18n", "login", "logout"),
-        *("panel", "rate-limits", "readyz", "routes", "static"),
+        "api",
+        "audit",
+        "favicon.ico",
+        "healthz",
+        "instances",
+        "jsi18n",
+        "login",
+        "logout",
+        "panel",
+        "rate-limits",
+        "readyz",
+        "routes",
+        "static",
     }
 )
 
